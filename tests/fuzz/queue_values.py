@@ -130,6 +130,10 @@ JOB: dict[str, Any] = {
     "chained": True,
     "soft_timeout_ms": 4000,
     "jitter_percent": 50,
+    "tags": [],
+    "limit_key": "k",
+    "limit": "l1",
+    "slots": ["l1/slots/all-0"],
     "state": "PENDING",
     "worker": None,
     "attempts": 0,
@@ -201,6 +205,8 @@ SOURCE: dict[str, Any] = {
     "version": "v",
     "position": {"path": "/nothing", "stat": "1.1"},
 }
+LIMIT: dict[str, Any] = {"per_second": 1000.0, "task": "none", "per_key": False}
+"""A limit that does not apply to the good jobs."""
 BATCH: dict[str, Any] = {"jobs": 1, "submitted_ms": 1795852800000, "after": "other"}
 
 
@@ -244,6 +250,25 @@ class Write(NamedTuple):
 
     path: str
     data: bytes
+
+
+def _limit(chance: random.Random, number: int) -> Write:
+    data = changed(chance, LIMIT) if chance.random() < 0.7 else any_bytes(chance)
+    return Write(f"limits/l{number % 5}", chance.choice((data, data, b"")))
+
+
+def _part_of_limit(chance: random.Random, number: int) -> Write:
+    """Return a slot, a time of the next start, or an entry of a waiting job."""
+    key = chance.choice(("none", "=k", "=%ff"))
+    slot = chance.choice((f"all-{number % 3}", "all-", "=k-1", "all-99999999999", "x"))
+    part, data = chance.choice(
+        (
+            (f"slots/{slot}", any_bytes(chance)),
+            ("next/all", chance.choice((b"9" * 30, b"9" * 19, b"-1", any_bytes(chance)))),
+            (f"waiting/{key}/{job_name(chance, number)}", b""),
+        )
+    )
+    return Write(f"limits/l{number % 5}/{part}", data)
 
 
 def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
@@ -300,6 +325,8 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
             f"{c.choice(('unknown', 'deferred-index'))}{n}", any_bytes(c)
         ),
         "schedule": either("schedules/s{number}", SCHEDULE),
+        "limit": _limit,
+        "part of a limit": _part_of_limit,
         "control": either("control", CONTROL),
         "settings": either("settings", SETTINGS),
     }
@@ -318,6 +345,8 @@ def writes(chance: random.Random, first: int, count: int) -> list[Write]:
         write = KINDS[chance.choice(list(KINDS))](chance, number)
         if write.path == "control" and _is_true(write.data, "paused"):
             continue
+        if write.path.startswith("limits/l") and write.path.count("/") == 1 and _limits(write.data):
+            continue
         if write.path == "settings" and not _is_one_shard(write.data):
             continue
         found.append(write)
@@ -328,6 +357,12 @@ def _is_true(data: bytes, name: str) -> bool:
     """Say whether an object has something at this name that counts as true."""
     value = _object(data)
     return isinstance(value, dict) and bool(value.get(name))
+
+
+def _limits(data: bytes) -> bool:
+    """Say whether a limit is for the good jobs."""
+    value = _object(data)
+    return isinstance(value, dict) and value.get("task") != "none"
 
 
 def _is_one_shard(data: bytes) -> bool:

@@ -17,6 +17,7 @@ ROOT = "/jobs/flights"
 TIMEOUT_S = 60
 
 TASKS = '''
+import fcntl
 import itertools
 import os
 import signal
@@ -40,6 +41,29 @@ def number(group, parameters):
 
 def text(group, parameters):
     return "x" * parameters["size"]
+
+def counted(group, parameters):
+    """Return how many of these tasks run; a lock of a process that was killed does not count."""
+    directory = Path(parameters["counted_in"])
+    with (directory / "all").open("w") as all_of_them:
+        fcntl.flock(all_of_them, fcntl.LOCK_EX)
+        running, own = 0, None
+        for number in range(64):
+            lock = (directory / str(number)).open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                running += 1
+                lock.close()
+                continue
+            if own is None:
+                own = lock
+            else:
+                lock.close()
+    started = time.time()
+    time.sleep(parameters.get("s", 0))
+    own.close()
+    return {"running": running + 1, "started": started, "n": parameters["n"]}
 
 def read_pipe(group, parameters):
     return Path(parameters["pipe"]).read_text()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         JobNotFoundError,
         JobTakenError,
         JobTimeoutError,
+        LimitReachedError,
         OwnershipLostError,
         RequestRefusedError,
         ResultStoreError,
@@ -48,11 +49,13 @@ if TYPE_CHECKING:
         SoftTimeoutError,
         UnknownBatchError,
         UnknownDatasetError,
+        UnknownLimitError,
         UnknownQueueError,
         UnknownScheduleError,
         UnreadableJobError,
         WorkerGoneError,
     )
+    from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.taking import TakeResult
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
+    from zoolet.jobs.records.limits import Limit
     from zoolet.jobs.records.progress import Progress
     from zoolet.jobs.records.schedules import (
         Missed,
@@ -128,6 +132,9 @@ __all__ = [
     "JobTakenError",
     "JobTimeoutError",
     "JobsDoNotEndError",
+    "Limit",
+    "LimitReachedError",
+    "LimitUse",
     "ListedSchedule",
     "MapResult",
     "Missed",
@@ -137,6 +144,7 @@ __all__ = [
     "PartialResult",
     "Place",
     "Progress",
+    "QueueLimits",
     "QueueSettings",
     "QueueTester",
     "RequestRefusedError",
@@ -158,6 +166,7 @@ __all__ = [
     "TlsFiles",
     "UnknownBatchError",
     "UnknownDatasetError",
+    "UnknownLimitError",
     "UnknownQueueError",
     "UnknownScheduleError",
     "UnreadableJobError",
@@ -214,12 +223,16 @@ _MODULES = {
     "ListedSchedule": "zoolet.jobs.schedules.schedules",
     "Missed": "zoolet.jobs.records.schedules",
     "MapResult": "zoolet.jobs.dispatcher.maps",
+    "Limit": "zoolet.jobs.records.limits",
+    "LimitReachedError": "zoolet.jobs.errors",
+    "LimitUse": "zoolet.jobs.limits.definitions",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
     "OwnershipLostError": "zoolet.jobs.errors",
     "PartialResult": "zoolet.jobs.dispatcher.maps",
     "Place": "zoolet.jobs.records.transitions",
     "Progress": "zoolet.jobs.records.progress",
+    "QueueLimits": "zoolet.jobs.limits.definitions",
     "QueueSettings": "zoolet.jobs.records.settings",
     "QueueTester": "zoolet.jobs.testing.queue_tester",
     "RequestRefusedError": "zoolet.jobs.errors",
@@ -242,6 +255,7 @@ _MODULES = {
     "TlsFiles": "zoolet.client.connecting.tls_files",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownDatasetError": "zoolet.jobs.errors",
+    "UnknownLimitError": "zoolet.jobs.errors",
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnknownScheduleError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",

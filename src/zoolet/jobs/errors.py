@@ -127,6 +127,14 @@ class ScheduleExistsError(JobError):
     """The queue already has a schedule of this name; choose another name, or replace it."""
 
 
+class UnknownLimitError(JobError):
+    """The queue has no limit of this name."""
+
+
+class LimitReachedError(JobTakenError):
+    """A limit of the queue has no room for the job now; take another job."""
+
+
 class ResultStoreError(JobError):
     """An operation of the result store failed; the message says why."""
 

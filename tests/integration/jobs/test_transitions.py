@@ -8,7 +8,7 @@ from kazoo.client import KazooClient
 
 from tests.support.job_queue import request
 from tests.support.jobs import ROOT
-from zoolet.jobs import Dispatcher, Job, JobQueue
+from zoolet.jobs import Dispatcher, Job, JobQueue, Limit
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.records.job_outcomes import without_task
 from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
@@ -36,6 +36,8 @@ class Stage:
     def submit(self) -> None:
         """Submit the job, so that a failure leads to where the row ends."""
         row, after = self.row, None
+        self.queue.limits.add(Limit("slots", concurrent=1, dataset="flights", key="k"))
+        self.queue.limits.add(Limit("rate", per_second=100, key="k"))
         changes: dict[str, Any] = {"max_attempts": 1 if row.next_place is Place.DONE else 3}
         if row.next_place is Place.DEFERRED:
             changes["backoff_ms"] = 1000
@@ -45,7 +47,8 @@ class Stage:
             changes["not_before_ms"] = LATER_MS
         if row.event is Event.RELEASE and row.next_place is Place.DEFERRED:
             self.dispatcher.submit_batch([request("other")], name=(after := "first"))
-        batch = self.dispatcher.submit_batch([request(**changes)], name="b", after=after)
+        wanted = request(**changes, limit_key="k")
+        batch = self.dispatcher.submit_batch([wanted], name="b", after=after)
         [self.name] = batch.names
 
     def prepare(self, state: JobState | None) -> None:
@@ -104,7 +107,7 @@ def fail_to_import(stage: Stage) -> None:
 def make_unreadable(stage: Stage) -> None:
     assert stage.row.place is not None
     path = stage.queue.layout.job(stage.row.place, stage.name)
-    stage.client.set(path, b'{"batch":"b"}')
+    stage.client.set(path, b'{"batch":"b","slots":["slots/slots/all-0"]}')
     if stage.row.place is Place.OWNED:
         stage.end_worker()
     elif stage.row.place is Place.UNOWNED:
@@ -133,26 +136,37 @@ HAPPEN: dict[Event, Callable[[Stage], object]] = {
 }
 
 
+_BY_KIND = {
+    (Exists, "workers"): Step.CHECK_WORKER,
+    (Delete, "due"): Step.LEAVE_INDEX,
+    (Delete, "chains"): Step.LEAVE_INDEX,
+    (Create, "due"): Step.ENTER_INDEX,
+    (Create, "chains"): Step.ENTER_INDEX,
+    (Create, "limits"): Step.CLAIM,
+    (Delete, "limits"): Step.FREE,
+    (Delete, "reserved"): Step.FREE_NAME,
+}
+
+
 def steps_in(operations: Sequence[Operation]) -> list[Step]:
     """Return what the operations of a multi are for."""
     found: list[Step] = []
     created: set[str] = set()
     for operation in operations:
         path = operation.path.removeprefix(f"{ROOT}/")
-        kind = path.partition("/")[0]
+        kind = "reserved" if "reserved-" in path else path.partition("/")[0]
+        known = _BY_KIND.get((type(operation), kind))
         match operation, kind:
-            case Exists(), "workers":
-                found.append(Step.CHECK_WORKER)
+            case _ if "/next/" in path:
+                continue  # The slot of the job stands for all its limits.
+            case _ if known is not None:
+                found.append(known)
             case _, "keys":
                 found.append(Step.WRITE_KEY)
             case _, "batches":
                 found.append(Step.APPEND_TO_LOG)
-            case Delete(), "due" | "chains":
-                found.append(Step.LEAVE_INDEX)
-            case Create(), "due" | "chains":
-                found.append(Step.ENTER_INDEX)
             case Delete(), _:
-                found.append(Step.FREE_NAME if "reserved-" in path else Step.DELETE)
+                found.append(Step.DELETE)
             case Create(), _:
                 found.append(Step.CREATE)
                 created.add(path)

@@ -154,6 +154,7 @@ class AsyncDispatcher:
         idempotency_key: str | None = None,
         soft_timeout_ms: int | None = None,
         jitter_percent: int = 0,
+        limit_key: str | None = None,
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
@@ -175,6 +176,7 @@ class AsyncDispatcher:
                     idempotency_key=idempotency_key,
                     soft_timeout_ms=soft_timeout_ms,
                     jitter_percent=jitter_percent,
+                    limit_key=limit_key,
                     reuse=reuse,
                     timeout_s=timeout_s,
                 )

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoolet.console.printing import Printer
 from zoolet.jobs.cli.dataset_commands import dataset as dataset_commands
+from zoolet.jobs.cli.limit_commands import limit_group
 from zoolet.jobs.cli.options import (
     FromNow,
     Target,
@@ -43,7 +44,7 @@ def jobs() -> None:
     """Submit jobs to a queue, inspect the queue, and operate the queue."""
 
 
-for command in (*operating_commands, schedule, dataset_commands):
+for command in (*operating_commands, schedule, dataset_commands, limit_group):
     jobs.add_command(command)
 
 
@@ -102,6 +103,7 @@ for command in (*operating_commands, schedule, dataset_commands):
     "--idempotency-key",
     help="Text that identifies the work for --reuse, instead of task, data and parameters.",
 )
+@click.option("--limit-key", help="Key by which limits of the queue count the job.")
 @click.option(
     "--file",
     "source",

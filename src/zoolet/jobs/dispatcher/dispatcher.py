@@ -106,6 +106,7 @@ class Dispatcher:
         idempotency_key: str | None = None,
         soft_timeout_ms: int | None = None,
         jitter_percent: int = 0,
+        limit_key: str | None = None,
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
@@ -133,6 +134,7 @@ class Dispatcher:
             idempotency_key=idempotency_key,
             soft_timeout_ms=soft_timeout_ms,
             jitter_percent=jitter_percent,
+            limit_key=limit_key,
         )
         return self.submit_request(request, reuse=reuse, timeout_s=timeout_s)
 

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+from zoolet.jobs.housekeeping.limit_releases import LimitReleaser
 from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.queue.queue import JobQueue
@@ -44,6 +45,7 @@ class Housekeeping:
         self._wake = threading.Event()
         self._releaser = Releaser(jobs, self._wake.set)
         self._scheduler = Scheduler(jobs, self._wake.set)
+        self._limit_releaser = LimitReleaser(jobs, self._wake.set)
         self._stopping = False
         self._place: str | None = None
         self._session_id: int | None = None
@@ -102,6 +104,7 @@ class Housekeeping:
             self._workers_stale.set()
             self._releaser.begin()
             self._scheduler.begin()
+            self._limit_releaser.begin()
             return True
         if not self._znodes.exists(f"{path}/{line[position - 1]}", lambda _: self._wake.set()):
             self._wake.set()
@@ -116,7 +119,11 @@ class Housekeeping:
             for job in self._jobs.return_jobs_of_dead_workers():
                 log.warning("%s: %s; it is now %s", job.name, job.errors[-1], job.state)
             self._not_before = time.monotonic() + RETURN_SHARE * (time.monotonic() - now)
-        next_in_s = (self._releaser.release(), self._scheduler.run())
+        next_in_s = (
+            self._releaser.release(),
+            self._limit_releaser.release(),
+            self._scheduler.run(),
+        )
         self._remover.remove_if_due()
         timeouts = [REMOVE_EVERY_S, *(pause_s for pause_s in next_in_s if pause_s is not None)]
         if self._workers_stale.is_set():

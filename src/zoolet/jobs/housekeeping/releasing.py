@@ -1,5 +1,6 @@
 """The part of the housekeeping that moves jobs from "deferred" to "unowned" when they may start.
 
+`zoolet.jobs.housekeeping.limit_releases` moves the jobs that wait for a limit.
 Jobs that wait for a time are found by their entries in the index, and only jobs that are due are
 read. Jobs of a batch that waits for another batch are found when the other batch is done.
 Invariants:
@@ -21,13 +22,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError
+from zoolet.jobs.housekeeping.entries import remove_entry
 from zoolet.jobs.queue.deleted_jobs import LOOK_SHARE, Vanished
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.batches import decode_chain
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import parse
-from zoolet.jobs.records.job_values import WAITS_FOR_TIME
+from zoolet.jobs.records.job_values import WAITS_FOR_LIMIT, WAITS_FOR_TIME
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes.batch_log import BatchEnd, batch_path, chain_path
 from zoolet.jobs.znodes.deferred_index import (
@@ -43,8 +45,9 @@ from zoolet.jobs.znodes.deferred_index import (
 )
 from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import CHAINS, DUE, parse_names
+from zoolet.jobs.znodes.limit_znodes import waiting_path
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
-from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation, RefusedError
+from zoolet.jobs.znodes.operations import Create, Exists, Operation, RefusedError
 from zoolet.model import paths
 
 log = logging.getLogger(__name__)
@@ -318,7 +321,7 @@ class Releaser:
         moves: list[Move] = []
         for name, job in zip(names, self._layout.read_each(Place.DEFERRED, names), strict=True):
             if job is None:
-                self._remove_entry(name, entries[name])
+                remove_entry(self._layout, name, entries[name])
             elif job.is_stand_in:
                 log.warning("%s", job.errors[-1].message)
                 moves.append(Move(Event.UNREADABLE, Place.DEFERRED, job, job.gave_up(now_ms)))
@@ -331,18 +334,6 @@ class Releaser:
         for move in made:
             if move.before.is_stand_in:
                 self._znodes.delete(entries[move.before.name])
-
-    def _remove_entry(self, name: str, path: str) -> None:
-        """Remove an entry, unless its job is in "deferred" now."""
-        job = self._layout.job(Place.DEFERRED, name)
-        # The server refuses the first operation if the job exists.
-        operations: list[Operation] = [Create(job, b""), Delete(job, 0), Delete(path, -1)]
-        try:
-            self._znodes.multi(operations, landed=lambda: not self._znodes.exists(path))
-        except RefusedError as refused:
-            if refused.lacks_parent:
-                # The page of the job does not exist, so the job does not exist.
-                self._znodes.delete(path)
 
     # --- Missing entries
 
@@ -364,7 +355,11 @@ class Releaser:
         """Return the names of the jobs in the index, each with the number of its entries."""
         found: dict[str, int] = {}
         due, chains = self._znodes.path(DUE), self._znodes.path(CHAINS)
-        for parent, name_of in ((due, _name_in_due), (chains, lambda child: child)):
+        parents: list[tuple[str, Callable[[str], str]]] = [(due, _name_in_due), (chains, str)]
+        limits = self._jobs.gate.table.current()
+        names_of_limits = [one.name for one in limits.active] + [*limits.removed, *limits.invalid]
+        parents += [(waiting_path(self._layout, name), str) for name in names_of_limits]
+        for parent, name_of in parents:
             for names in self._children_below(parent):
                 for name in map(name_of, names):
                     found[name] = found.get(name, 0) + 1
@@ -392,7 +387,7 @@ class Releaser:
         log.warning("%s in deferred has no entry in the index: the entry is created", job.name)
         where = self._layout.job(Place.DEFERRED, job.name)
         if self._is_held(job):
-            if job.waits_for == WAITS_FOR_TIME:
+            if job.waits_for in {WAITS_FOR_TIME, WAITS_FOR_LIMIT}:
                 self._znodes.ensure(paths.parent_of(path))
             operations: Sequence[Operation] = [Exists(where), Create(path, b"")]
             try:
@@ -404,7 +399,9 @@ class Releaser:
             self._jobs.mover.move([Move(Event.RELEASE, Place.DEFERRED, job, after)])
 
     def _is_held(self, job: Job) -> bool:
-        """Return whether the job needs an entry; False if its batch does not wait any more."""
+        """Return whether the job needs an entry; False if its batch or limit is gone."""
+        if job.waits_for == WAITS_FOR_LIMIT:
+            return any(job.limit == one.name for one in self._jobs.gate.table.current().active)
         if not job.chained or job.batch is None:
             return True
         return self._znodes.exists(chain_path(self._layout, job.batch))

@@ -14,6 +14,7 @@ from zoolet.jobs.records.batches import decode_chain
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
+from zoolet.jobs.records.job_values import WAITS_FOR_LIMIT
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.znodes.batch_log import chain_path
 from zoolet.jobs.znodes.layout import parse_names
@@ -126,9 +127,19 @@ def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
             return f"no worker could import its task ({job.last_error}): next try in {left_s:.0f} s"
         what = "the back-off after a failed attempt ends" if job.attempts else "its start time is"
         return f"{what} in {left_s:.0f} s"
+    if job.waits_for == WAITS_FOR_LIMIT:
+        return _reason_of_limit(queue, job)
     if job.waits_for is not None:
         return "it may start: the worker that does the housekeeping moves it to unowned soon"
     return None
+
+
+def _reason_of_limit(queue: JobQueue, job: Job) -> str:
+    for limit, running, waiting in queue.limits.all():
+        if limit.name == job.limit:
+            use = f", {running} run now" if limit.concurrent is not None else ""
+            return f"it waits for the limit {limit.name} ({limit.text}){use}; {waiting} jobs wait"
+    return f"the limit {job.limit} was removed: the worker that does the housekeeping moves it soon"
 
 
 def _count_pages(queue: JobQueue, place: Place) -> Counter[int]:

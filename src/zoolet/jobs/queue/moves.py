@@ -31,6 +31,7 @@ from zoolet.jobs.znodes import batch_log
 from zoolet.jobs.znodes.deferred_index import entry_path
 from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION
 from zoolet.jobs.znodes.layout import Layout, read_job
+from zoolet.jobs.znodes.limit_znodes import slot_path
 from zoolet.jobs.znodes.multis import multis
 from zoolet.jobs.znodes.operations import (
     Create,
@@ -54,12 +55,15 @@ class Move(NamedTuple):
         place: the current place of the job.
         before: the job before the move.
         after: the job after the move.
+        claims: the operations that claim the limits of a job that is taken
+            (`zoolet.jobs.limits.admission`).
     """
 
     event: Event
     place: Place
     before: Job
     after: Job
+    claims: tuple[Operation, ...] = ()
 
 
 @final
@@ -68,7 +72,8 @@ class _Without:
 
     Attributes:
         logs: the names of batches whose log does not exist.
-        entries: the paths of index entries that already exist or are already deleted.
+        entries: the paths of index entries that already exist or are already deleted, and of slots
+            that are already deleted.
     """
 
     __slots__ = ("entries", "logs")
@@ -146,7 +151,7 @@ class Mover:
 
         All moves of a multi share these two.
         """
-        _, place, before, after = move
+        _, place, before, after, claims = move
         own: list[Operation] = []
         for step in steps:
             if step is Step.SET:
@@ -157,15 +162,23 @@ class Mover:
                 own.append(Delete(self._layout.job(place, before.name), before.version))
             elif step is Step.CREATE:
                 self._create(after, own)
-            elif step is Step.LEAVE_INDEX:
-                entry = entry_path(self._layout, before)
-                if entry is not None:
-                    own.append(Delete(entry, -1))
-            elif step is Step.ENTER_INDEX:
-                entry = entry_path(self._layout, after)
-                if entry is not None:
-                    own.append(Create(entry, b""))
+            elif step is Step.CLAIM:
+                own += claims
+            elif step is Step.FREE:
+                own += [Delete(slot_path(self._layout, slot), -1) for slot in before.slots]
+            else:
+                own += self._in_index(step, before, after)
         return own
+
+    def _in_index(self, step: Step, before: Job, after: Job) -> list[Operation]:
+        """Return the operation of a step that changes the index of deferred jobs."""
+        if step is Step.LEAVE_INDEX:
+            entry = entry_path(self._layout, before)
+            return [] if entry is None else [Delete(entry, -1)]
+        if step is Step.ENTER_INDEX:
+            entry = entry_path(self._layout, after)
+            return [] if entry is None else [Create(entry, b"")]
+        return []
 
     def _create(self, job: Job, operations: list[Operation]) -> None:
         """Add the operations that create a job; a PENDING job gets its attempts as version."""
@@ -193,6 +206,14 @@ class Mover:
         if isinstance(owner, str):
             # The record of the batch was removed before all of its jobs had ended.
             without.logs.add(owner)
+            return moves
+        if operation in owner.claims:
+            # Another worker claimed the limit first. The worker looks at the limit again.
+            return [
+                move for move in moves if operation.path not in {one.path for one in move.claims}
+            ]
+        if operation.path in {slot_path(self._layout, slot) for slot in owner.before.slots}:
+            without.entries.add(operation.path)
             return moves
         if operation.path in {entry_path(self._layout, job) for job in (owner.before, owner.after)}:
             return self._after_refused_entry(moves, refused, operation, owner, without)

@@ -21,6 +21,7 @@ from zoolet.jobs.errors import (
     OwnershipLostError,
     UnreadableJobError,
 )
+from zoolet.jobs.limits.definitions import QueueLimits
 from zoolet.jobs.queue.moves import Move, Mover
 from zoolet.jobs.queue.taking import Taker, TakeResult
 from zoolet.jobs.records.control import Control
@@ -57,7 +58,7 @@ class JobQueue:
     Every method has ``timeout_s``: how long the method waits, in seconds, if the connection is lost
     or the server does not reply; None: no limit. Methods about many jobs wait this long for each
     request. After that, the method raises JobTimeoutError, which says whether something may have
-    been changed.
+    been changed. ``limits`` are the limits for the jobs of the queue (`QueueLimits`).
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class JobQueue:
         self.clock_ms = clock_ms
         self.mover = Mover(self.layout)
         self._taker = Taker(self.layout, self.mover, clock_ms)
+        self.limits = QueueLimits(self.layout)
+        self.gate = self._taker.gate
 
     # --- The queue as a whole
 
@@ -304,6 +307,7 @@ class JobQueue:
 
         Raises:
             JobTakenError: another worker took the job first.
+            LimitReachedError: a limit of the queue has no room for the job.
             WorkerGoneError: the worker is not registered, or not any more.
             UnreadableJobError: the znode's value is not a valid job.
         """
@@ -314,10 +318,7 @@ class JobQueue:
             waiting = read_job(Place.UNOWNED, name, znode)
             if waiting.is_stand_in:
                 raise UnreadableJobError(waiting.errors[-1].message)
-            after = waiting.taken(worker, self._taker.time_ms())
-            if not self.mover.move([Move(Event.TAKE, Place.UNOWNED, waiting, after)], worker):
-                raise JobTakenError(f"{name}: another program moved or took the job first")
-            return after
+            return self._taker.take_one(waiting, worker)
 
     def own_jobs(
         self,

@@ -1,13 +1,16 @@
 """Takes jobs from unowned for workers, and moves the jobs aside that cannot start.
 
-This module imports `zoolet.jobs.records` and other modules of its package and of
-`zoolet.jobs.znodes`.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.limits`, `zoolet.jobs.records`,
+`zoolet.jobs.znodes` and other modules of its package.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, final
 
+from zoolet.jobs.errors import JobTakenError, LimitReachedError
+from zoolet.jobs.limits.admission import Admission
+from zoolet.jobs.limits.gate import Gate
 from zoolet.jobs.queue.moves import Move, Mover
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Event, Place
@@ -32,7 +35,8 @@ class TakeResult(NamedTuple):
         unreadable: the jobs whose values are invalid; they are in done now, as FAILED.
         left: the jobs that stay in unowned for other workers, because this worker could not import
             their task a short time ago.
-        spare: the jobs that could start and stay in unowned, because ``most`` jobs were taken.
+        spare: the jobs that could start and stay in unowned, because ``most`` jobs were taken, or
+            because another worker has just claimed a limit of the job.
     """
 
     owned: list[Job]
@@ -44,7 +48,11 @@ class TakeResult(NamedTuple):
 
 @final
 class Taker:
-    """Takes jobs for workers."""
+    """Takes jobs for workers.
+
+    Attributes:
+        gate: decides which jobs may start under the limits of the queue.
+    """
 
     def __init__(self, layout: Layout, mover: Mover, clock_ms: Callable[[], int]) -> None:
         self._layout = layout
@@ -52,6 +60,7 @@ class Taker:
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
         self._last_ms = 0
+        self.gate = Gate(layout, clock_ms)
 
     def time_ms(self) -> int:
         """Return the time for `Job.taken`, which is later than at each earlier call.
@@ -62,11 +71,33 @@ class Taker:
             self._last_ms = max(self._last_ms + 1, self._clock_ms())
             return self._last_ms
 
+    def take_one(self, job: Job, worker: str) -> Job:
+        """Take a job that was read in unowned, and return it in state STAGING.
+
+        Raises:
+            JobTakenError: another program moved or took the job first.
+            LimitReachedError: a limit of the queue has no room for the job.
+            WorkerGoneError: the worker is not registered, or not any more.
+        """
+        admission = self.gate.admission([job])
+        move = Move(Event.TAKE, Place.UNOWNED, job, job.taken(worker, self.time_ms()))
+        if admission is not None:
+            limit, slots, claims = admission.judge(job)
+            if limit is not None:
+                raise LimitReachedError(
+                    f"{job.name} cannot start now: the limit {limit} is reached"
+                )
+            move = move._replace(after=move.after._replace(slots=slots), claims=claims)
+        if not self._mover.move([move], worker):
+            raise JobTakenError(f"{job.name}: another program moved or took the job first")
+        return move.after
+
     def take(self, names: Sequence[str], worker: str, most: int | None = None) -> TakeResult:
         """Take up to ``most`` of the named jobs in unowned that can start; None: no limit.
 
         Jobs that have expired or are unreadable are moved to done, as FAILED. Jobs that cannot
-        start yet are moved to deferred; only older versions create such jobs in unowned.
+        start yet are moved to deferred: a limit has no room for them. Older versions also create
+        jobs in unowned that wait for a time or a batch.
 
         Raises:
             WorkerGoneError: the worker is not registered, or not any more.
@@ -80,7 +111,7 @@ class Taker:
             if znode is not None
         ]
         held = self._held_batches(found)
-        moves: list[Move] = []
+        ready: list[Job] = []
         others: list[Move] = []
         for job in found:
             if job.is_stand_in:
@@ -95,14 +126,54 @@ class Taker:
                 others.append(Move(Event.DEFER, Place.UNOWNED, job, job.put_off(now_ms)))
             elif job.import_worker == worker and now_ms < (job.not_before_ms or 0) + LEFT_MS:
                 picked.left.append(job)
-            elif len(moves) == most:
-                picked.spare.append(job)
             else:
-                moves.append(Move(Event.TAKE, Place.UNOWNED, job, job.taken(worker, now_ms)))
+                ready.append(job)
+        admission = self.gate.admission(ready) if ready else None
+        if admission is None:
+            some = ready if most is None else ready[:most]
+            picked.spare.extend(ready[len(some) :])
+            moves = [
+                Move(Event.TAKE, Place.UNOWNED, job, job.taken(worker, now_ms)) for job in some
+            ]
+        else:
+            moves = self._admitted(ready, worker, now_ms, most, admission, picked, others)
         made = self._mover.move(others)
-        picked.deferred.extend(m.after for m in made if m.after.waits_for is not None)
-        picked.owned.extend(move.after for move in self._mover.move(moves, worker))
+        picked.deferred.extend([m.after for m in made if m.after.waits_for is not None])
+        taken = self._mover.move(moves, worker)
+        picked.owned.extend([move.after for move in taken])
+        if admission is not None:
+            owned = {move.after.name for move in taken}
+            picked.spare.extend(
+                [m.before for m in moves if m.claims and m.before.name not in owned]
+            )
         return picked
+
+    def _admitted(
+        self,
+        ready: Sequence[Job],
+        worker: str,
+        now_ms: int,
+        most: int | None,
+        admission: Admission,
+        picked: TakeResult,
+        others: list[Move],
+    ) -> list[Move]:
+        """Return the moves that take up to ``most`` jobs which the limits let start.
+
+        Adds the moves of jobs that must wait for a limit to ``others``.
+        """
+        moves: list[Move] = []
+        for job in ready:
+            if len(moves) == most:
+                picked.spare.append(job)
+                continue
+            limit, slots, claims = admission.judge(job)
+            if limit is not None:
+                others.append(Move(Event.DEFER, Place.UNOWNED, job, job.held_by(limit)))
+            else:
+                after = job.taken(worker, now_ms)._replace(slots=slots)
+                moves.append(Move(Event.TAKE, Place.UNOWNED, job, after, claims))
+        return moves
 
     def _held_batches(self, jobs: Sequence[Job]) -> set[str]:
         """Return the names of the jobs' batches that still wait for another batch."""

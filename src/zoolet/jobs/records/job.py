@@ -14,6 +14,7 @@ from zoolet.jobs.records.job_requests import JobRequest, JsonObject, check_reque
 from zoolet.jobs.records.job_texts import encode_values, is_large
 from zoolet.jobs.records.job_values import (
     WAITS_FOR_BATCH,
+    WAITS_FOR_LIMIT,
     WAITS_FOR_TIME,
     AttemptError,
     AttemptOutput,
@@ -55,13 +56,19 @@ class Job(NamedTuple):
         expires_ms: the time after which no worker starts the job (`JobRequest`).
         batch: the name of the batch that the job belongs to; None: no batch.
         chained: whether the job waits until another batch has ended.
-        waits_for: why the job is in deferred: ``time`` or ``batch``; None if it can start.
+        waits_for: why the job is in deferred: ``time``, ``batch`` or ``limit``; None if it can
+            start.
         import_since_ms: the time when a worker first failed to import the task; None: never.
         import_tries: how many times a worker failed to import the task.
         import_worker: the id of the last worker that failed to import the task.
         soft_timeout_ms: the time after which the task is asked to end (`JobRequest`).
         jitter_percent: by how many percent a back-off is shortened at most (`JobRequest`).
         source: how an executor loads the group (`JobRequest`); None: with the worker's loader.
+        tags: the tags that a worker must have to take the job.
+        limit_key: the key by which limits of the queue count the job (`JobRequest`).
+        limit: the name of the limit that the job waits for in deferred, or, in unowned, of the
+            limit that has released it; None: no limit.
+        slots: the slots of limits that the job holds while a worker owns it.
         state: the job's state.
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
@@ -102,6 +109,10 @@ class Job(NamedTuple):
     soft_timeout_ms: int | None = None
     jitter_percent: int = 0
     source: JsonObject | None = None
+    tags: tuple[str, ...] = ()
+    limit_key: str | None = None
+    limit: str | None = None
+    slots: tuple[str, ...] = ()
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
@@ -149,11 +160,6 @@ class Job(NamedTuple):
             request = replace(request, parameters=parameters)
         if request.source is not None:
             request = replace(request, source=plain_json("source", request.source))
-        waits_for = None
-        if chained:
-            waits_for = WAITS_FOR_BATCH
-        elif request.not_before_ms is not None and request.not_before_ms > now_ms:
-            waits_for = WAITS_FOR_TIME
         job = cls(
             name=name,
             task=request.task_name,
@@ -171,10 +177,12 @@ class Job(NamedTuple):
             expires_ms=request.expires_ms,
             batch=batch,
             chained=chained,
-            waits_for=waits_for,
+            waits_for=_first_wait(request, now_ms, chained=chained),
             soft_timeout_ms=request.soft_timeout_ms,
             jitter_percent=request.jitter_percent,
             source=request.source,
+            tags=tuple(request.tags),
+            limit_key=request.limit_key,
         )
         job.check_size()
         return job
@@ -235,6 +243,7 @@ class Job(NamedTuple):
             batch=kept.get("batch"),
             state=JobState.FAILED,
             errors=(AttemptError(0, "", message[:KEPT_CHARACTERS]),),
+            slots=tuple(kept.get("slots", ())),
             finished_ms=at_ms,
             version=version,
         )
@@ -302,6 +311,7 @@ class Job(NamedTuple):
                 "worker": worker,
                 "chained": False,
                 "waits_for": None,
+                "limit": None,
                 "taken_ms": now_ms,
                 "version": 0,
             },
@@ -342,6 +352,7 @@ class Job(NamedTuple):
                 "attempts": self.attempts + 1,
                 "result": result,
                 "stored": stored,
+                "slots": (),
                 "finished_ms": now_ms,
                 "version": 0,
             },
@@ -361,7 +372,14 @@ class Job(NamedTuple):
 
     def gave_up(self, now_ms: int) -> Self:
         """Return the job as FAILED, in done."""
-        return self._replace(state=JobState.FAILED, waits_for=None, finished_ms=now_ms, version=0)
+        return self._replace(
+            state=JobState.FAILED,
+            waits_for=None,
+            limit=None,
+            slots=(),
+            finished_ms=now_ms,
+            version=0,
+        )
 
     def ended_by(self, now_ms: int, message: str) -> Self:
         """Return the job as FAILED for a reason that is not an attempt, such as a cancellation."""
@@ -376,6 +394,8 @@ class Job(NamedTuple):
             worker=None,
             waits_for=None,
             progress=None,
+            limit=None,
+            slots=(),
             cache_hit=None,
             taken_ms=None,
             started_ms=None,
@@ -406,6 +426,14 @@ class Job(NamedTuple):
         """Return the waiting job in deferred, where it waits until another batch has ended."""
         return self._replace(chained=True, waits_for=WAITS_FOR_BATCH)
 
+    def held_by(self, limit: str) -> Self:
+        """Return the waiting job in deferred, where it waits until this limit has room."""
+        return self._replace(waits_for=WAITS_FOR_LIMIT, limit=limit)
+
+    def released(self) -> Self:
+        """Return the job in unowned after the limit that it waited for has released it."""
+        return self._replace(waits_for=None)
+
     @property
     def is_large(self) -> bool:
         """Whether the value may be large, because it is more than a name and short values."""
@@ -435,6 +463,14 @@ class Job(NamedTuple):
     def has_ended(self) -> bool:
         """Whether the job has ended, SUCCESSFUL or FAILED."""
         return self.state in {JobState.SUCCESSFUL, JobState.FAILED}
+
+
+def _first_wait(request: JobRequest, now_ms: int, *, chained: bool) -> str | None:
+    """Return why a new job must wait; None if it can start."""
+    if chained:
+        return WAITS_FOR_BATCH
+    is_early = request.not_before_ms is not None and request.not_before_ms > now_ms
+    return WAITS_FOR_TIME if is_early else None
 
 
 _POSITIONS: Final = {name: position for position, name in enumerate(Job._fields)}

@@ -83,10 +83,10 @@ def build(priority: int, dataset: str, groupid: str) -> str:
         raise InvalidJobError(
             f"priority {priority} is not from 0 to 999; jobs with a greater priority start first"
         )
-    group = _encode("groupid", groupid)
+    group = encode("groupid", groupid)
     if group.endswith("-"):
         group = f"{group[:-1]}%2D"
-    return f"entry-{priority:03d}-{_encode('dataset', dataset)}:{group}-"
+    return f"entry-{priority:03d}-{encode('dataset', dataset)}:{group}-"
 
 
 @lru_cache(maxsize=20_000)
@@ -116,7 +116,12 @@ def encoded_bytes(text: str) -> int:
     return len("".join(map(_encode_character, text)).encode())
 
 
-def _encode(part: str, text: str) -> str:
+def encode(part: str, text: str) -> str:
+    """Return a text as a part of a znode's name; ``part`` is its description for messages.
+
+    Raises:
+        InvalidJobError: the text is empty, too long, or not a text.
+    """
     if not isinstance(text, str) or not text:
         raise InvalidJobError(f"{part} {text!r} is not a text of at least one character")
     try:

@@ -5,7 +5,7 @@ This module imports `zoolet.jobs.errors` and other modules of its package.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,13 @@ from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.job_values import (
     BACKOFF_LIMIT_MS,
     MAX_ATTEMPTS_LIMIT,
+    TAG_LIMIT_CHARACTERS,
+    TAGS_LIMIT,
     TASK_LIMIT_CHARACTERS,
     TIME_LIMIT_MS,
     TIMEOUT_LIMIT_MS,
+    are_tags,
+    is_limit_key,
     is_text,
 )
 from zoolet.jobs.records.task_names import task_name
@@ -52,6 +56,9 @@ class JobRequest:
             jobs get different delays.
         source: how an executor loads the group, a JSON object that the dataset's description gives
             (`zoolet.jobs.loaders`); None: the worker's ``--loader`` loads the group.
+        tags: the tags that a worker must have to take the job (`Worker`).
+        limit_key: the key by which limits of the queue count the job, such as the name of a
+            customer; None: no key.
     """
 
     task: str | Callable[..., Any]
@@ -68,6 +75,8 @@ class JobRequest:
     soft_timeout_ms: int | None = None
     jitter_percent: int = 0
     source: JsonObject | None = None
+    tags: Sequence[str] = ()
+    limit_key: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", task_name(self.task))
@@ -151,8 +160,19 @@ def check_request(request: JobRequest) -> None:
         raise InvalidJobError(
             f"source {request.source!r} is not a JSON object of a job with dataset and groupid"
         )
+    _check_texts(request)
+
+
+def _check_texts(request: JobRequest) -> None:
     if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
         raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
+    if request.tags and not are_tags(request.tags):
+        raise InvalidJobError(
+            f"tags {request.tags!r} are not a list of up to {TAGS_LIMIT} texts of up to"
+            f" {TAG_LIMIT_CHARACTERS} characters"
+        )
+    if request.limit_key is not None and not is_limit_key(request.limit_key):
+        raise InvalidJobError(f"limit_key {request.limit_key!r} is not a text of 1 to 255 bytes")
 
 
 def _is_number(value: object, least: int, most: int) -> bool:

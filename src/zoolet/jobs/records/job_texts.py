@@ -29,6 +29,10 @@ _REQUEST_FIELDS: Final = (
     "soft_timeout_ms",
     "jitter_percent",
     "source",
+    "tags",
+    "limit_key",
+    "limit",
+    "slots",
 )
 """The optional fields between ``submitted_ms`` and ``state``, in order."""
 _FIRST_REQUEST_FIELD: Final = 10

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
-from zoolet.jobs.records.job_names import NO_DATASET, JobName
+from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.records.job_names import NO_DATASET, JobName, encode
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.records.progress import decode_progress
 from zoolet.model import paths
@@ -25,8 +26,10 @@ MAX_ATTEMPTS_LIMIT = 20
 """The most attempts of a job; the errors of all of them fit into its znode."""
 WAITS_FOR_TIME = "time"
 WAITS_FOR_BATCH = "batch"
+WAITS_FOR_LIMIT = "limit"
 """Why a job is in the place deferred: it cannot start before its ``not_before_ms``, or before all
-jobs of another batch have ended (its own batch was submitted with ``after``)."""
+jobs of another batch have ended (its own batch was submitted with ``after``), or a limit of the
+queue is reached."""
 LOSSES_LIMIT = 1_000_000
 """The greatest value of ``losses``: the number of workers that took the job and died before they
 started its task."""
@@ -44,6 +47,11 @@ TASK_LIMIT_CHARACTERS = 500
 """The most characters of a task's name."""
 NAME_LIMIT_CHARACTERS = 400
 """The most characters of an id or name in a job's value: its worker, batch, key, submission."""
+TAGS_LIMIT = 16
+"""The most tags that a job can require, and that a worker can have."""
+TAG_LIMIT_CHARACTERS = 100
+SLOTS_LIMIT = 50
+"""The most slots of limits that a job can hold."""
 ERRORS_LIMIT = 64
 """The most errors of a job: of its attempts, losses, failed imports and cancellation."""
 MESSAGE_LIMIT_CHARACTERS = 8192
@@ -117,6 +125,21 @@ def is_znode_name(value: object) -> bool:
         and is_text(value)
         and paths.reason_invalid(f"/{value}") is None
     )
+
+
+def is_limit_key(value: object) -> bool:
+    """Return whether a value is a limit key, which becomes a part of the names of znodes."""
+    try:
+        return isinstance(value, str) and bool(encode("limit_key", value))
+    except InvalidJobError:
+        return False
+
+
+def are_tags(value: object) -> bool:
+    """Return whether a value is a list or tuple of tags."""
+    if not isinstance(value, list | tuple) or len(value) > TAGS_LIMIT:
+        return False
+    return all(is_text(tag) and 0 < len(tag) <= TAG_LIMIT_CHARACTERS for tag in value)
 
 
 class _Field:
@@ -218,6 +241,48 @@ class _ProgressField(_Field):
         return value is None or decode_progress(value) is not None
 
 
+@final
+class _LimitKey(_Field):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("a short text or null")
+
+    def is_right(self, value: Any) -> bool:
+        return value is None or is_limit_key(value)
+
+
+@final
+class _Tags(_Field):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(f"a list of up to {TAGS_LIMIT} texts")
+
+    def is_right(self, value: Any) -> bool:
+        return are_tags(value)
+
+
+@final
+class _Slots(_Field):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("a list of slots of limits")
+
+    def is_right(self, value: Any) -> bool:
+        if not isinstance(value, list | tuple) or len(value) > SLOTS_LIMIT:
+            return False
+        return all(_is_slot(slot) for slot in value)
+
+
+def _is_slot(value: object) -> bool:
+    """Return whether a value is the path of a slot below ``limits``."""
+    parts = value.split("/") if isinstance(value, str) else []
+    is_path = len(parts) == 3 and parts[1] == "slots"
+    return is_path and all(is_znode_name(part) for part in parts)
+
+
 def _or_null(or_null: bool) -> str:
     return " or null" if or_null else ""
 
@@ -248,13 +313,17 @@ OPTIONAL: Mapping[str, _Field] = {
     "expires_ms": _TIME,
     "batch": _ZnodeName(or_null=True),
     "chained": _OneOf(True, False),
-    "waits_for": _OneOf(WAITS_FOR_TIME, WAITS_FOR_BATCH, None),
+    "waits_for": _OneOf(WAITS_FOR_TIME, WAITS_FOR_BATCH, WAITS_FOR_LIMIT, None),
     "import_since_ms": _TIME,
     "import_tries": _Number(0, IMPORT_TRIES_LIMIT),
     "import_worker": _ZnodeName(or_null=True),
     "soft_timeout_ms": _Number(1, TIMEOUT_LIMIT_MS, or_null=True),
     "jitter_percent": _Number(0, 100),
     "source": _OfType(dict, "a JSON object", or_null=True),
+    "tags": _Tags(),
+    "limit_key": _LimitKey(),
+    "limit": _ZnodeName(or_null=True),
+    "slots": _Slots(),
     "losses": _Number(0, LOSSES_LIMIT),
     "progress": _ProgressField(),
     "worker": _ZnodeName(or_null=True),
@@ -296,12 +365,21 @@ def decode_fields(name: JobName, value: bytes) -> dict[str, Any]:
             raise ValueError(f"{key} is {_shown(item)}, which is not {field.what}")
         fields[key] = item
     _check_name(name, fields)
+    _decode_parts(fields)
+    return fields
+
+
+def _decode_parts(fields: dict[str, Any]) -> None:
+    """Replace lists and objects by the types that a job has."""
     fields["errors"] = _decode_errors(fields["errors"])
     if fields.get("progress") is not None:
         fields["progress"] = decode_progress(fields["progress"])
+    if "tags" in fields:
+        fields["tags"] = tuple(fields["tags"])
+    if "slots" in fields:
+        fields["slots"] = tuple(fields["slots"])
     if "output" in fields:
         fields["output"] = _decode_output(fields["output"])
-    return fields
 
 
 def salvage_fields(value: bytes) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Event(StrEnum):
 
     SUBMIT = "the job is submitted"
     DEFER = "a worker finds that the job cannot start yet"
-    RELEASE = "the job's time comes, or the batch that it waits for ends"
+    RELEASE = "the job's time comes, its limit has room, or the batch that it waits for ends"
     TAKE = "a worker takes the job"
     LOAD = "the job's data is loaded"
     START = "the task starts"
@@ -81,6 +81,11 @@ class Step(Enum):
     """Delete the job's znode, if it has the version that was read."""
     LEAVE_INDEX = "delete the index entry"
     """The index is that of deferred jobs (`zoolet.jobs.znodes.deferred_index`)."""
+    CLAIM = "claim the limits"
+    """For each limit per second of the job, set the time of the next start; for each other limit of
+    the job, create a slot. A job without limits has no such operations."""
+    FREE = "delete the slots"
+    """The slots of limits that the job holds."""
     CREATE = "create"
     """Create the job's znode in its next place."""
     ENTER_INDEX = "create the index entry"
@@ -112,23 +117,26 @@ class Transition(NamedTuple):
 
 _DEFERRED, _UNOWNED, _OWNED, _DONE = Place
 _PENDING, _STAGING, _RUNNING, _SUCCESSFUL, _FAILED = JobState
-_CHECK, _FREE, _KEY, _SET, _DELETE, _LEAVE, _CREATE, _ENTER, _LOG = Step
+_CHECK, _UNRESERVE, _KEY, _SET, _DELETE, _LEAVE, _CLAIM, _FREE, _CREATE, _ENTER, _LOG = Step
 
 _NEW: tuple[JobState, ...] = ()
 _ANY: tuple[JobState, ...] = ()
 _WAITS = (_PENDING,)
 _TAKEN = (_STAGING, _RUNNING)
 
-_RETURN = (_CHECK, _DELETE, _CREATE)
-_RETURN_LATER = (_CHECK, _DELETE, _CREATE, _ENTER)
-_END = (_CHECK, _DELETE, _CREATE, _LOG)
+_RETURN = (_CHECK, _DELETE, _FREE, _CREATE)
+_RETURN_LATER = (_CHECK, _DELETE, _FREE, _CREATE, _ENTER)
+_END = (_CHECK, _DELETE, _FREE, _CREATE, _LOG)
+_LOST = (_DELETE, _FREE, _CREATE)
+_LOST_LATER = (_DELETE, _FREE, _CREATE, _ENTER)
+_LOST_END = (_DELETE, _FREE, _CREATE, _LOG)
 
 TRANSITIONS: Final = (
     Transition(Event.SUBMIT, None, _NEW, _UNOWNED, _PENDING, (_KEY, _CREATE)),
-    Transition(Event.SUBMIT, None, _NEW, _DEFERRED, _PENDING, (_KEY, _FREE, _CREATE, _ENTER)),
+    Transition(Event.SUBMIT, None, _NEW, _DEFERRED, _PENDING, (_KEY, _UNRESERVE, _CREATE, _ENTER)),
     Transition(Event.RELEASE, _DEFERRED, _WAITS, _UNOWNED, _PENDING, (_DELETE, _LEAVE, _CREATE)),
     Transition(Event.RELEASE, _DEFERRED, _WAITS, _DEFERRED, _PENDING, (_SET, _LEAVE, _ENTER)),
-    Transition(Event.TAKE, _UNOWNED, _WAITS, _OWNED, _STAGING, (_CHECK, _DELETE, _CREATE)),
+    Transition(Event.TAKE, _UNOWNED, _WAITS, _OWNED, _STAGING, (_CHECK, _DELETE, _CLAIM, _CREATE)),
     Transition(Event.DEFER, _UNOWNED, _WAITS, _DEFERRED, _PENDING, (_DELETE, _CREATE, _ENTER)),
     Transition(Event.DEFER, _UNOWNED, _WAITS, _UNOWNED, _PENDING, (_DELETE, _CREATE)),
     Transition(Event.EXPIRE, _UNOWNED, _WAITS, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
@@ -142,17 +150,15 @@ TRANSITIONS: Final = (
     Transition(Event.NO_TASK, _OWNED, _TAKEN, _DEFERRED, _PENDING, _RETURN_LATER),
     Transition(Event.NO_TASK, _OWNED, _TAKEN, _DONE, _FAILED, _END),
     Transition(Event.GIVE_BACK, _OWNED, _TAKEN, _UNOWNED, _PENDING, _RETURN),
-    Transition(Event.LOSE_WORKER, _OWNED, _TAKEN, _UNOWNED, _PENDING, (_DELETE, _CREATE)),
-    Transition(
-        Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DEFERRED, _PENDING, (_DELETE, _CREATE, _ENTER)
-    ),
-    Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
+    Transition(Event.LOSE_WORKER, _OWNED, _TAKEN, _UNOWNED, _PENDING, _LOST),
+    Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DEFERRED, _PENDING, _LOST_LATER),
+    Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DONE, _FAILED, _LOST_END),
     Transition(Event.CANCEL, _DEFERRED, _WAITS, _DONE, _FAILED, (_DELETE, _LEAVE, _CREATE, _LOG)),
     Transition(Event.CANCEL, _UNOWNED, _WAITS, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
-    Transition(Event.CANCEL, _OWNED, _TAKEN, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
+    Transition(Event.CANCEL, _OWNED, _TAKEN, _DONE, _FAILED, _LOST_END),
     Transition(Event.UNREADABLE, _DEFERRED, _ANY, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
     Transition(Event.UNREADABLE, _UNOWNED, _ANY, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
-    Transition(Event.UNREADABLE, _OWNED, _ANY, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
+    Transition(Event.UNREADABLE, _OWNED, _ANY, _DONE, _FAILED, _LOST_END),
     Transition(Event.RETRY, _DONE, (_FAILED,), _UNOWNED, _PENDING, (_DELETE, _CREATE)),
 )
 

@@ -2,6 +2,7 @@
 
     due/<minute>/<not_before_ms>-<name>   a job that waits for a time
     chains/<batch>/<name>                 a job of <batch>, which waits for another batch to end
+    limits/<limit>/waiting/<key>/<name>   a job that waits until a limit has room
 
 Invariants: a job in deferred has exactly one entry, and a job elsewhere has no entry. The job's
 value says why the job waits (`Job.waits_for`), so the path of its entry follows from the value. A
@@ -15,9 +16,10 @@ from typing import NamedTuple
 
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_values import WAITS_FOR_BATCH, WAITS_FOR_TIME
+from zoolet.jobs.records.job_values import WAITS_FOR_BATCH, WAITS_FOR_LIMIT, WAITS_FOR_TIME
 from zoolet.jobs.znodes.batch_log import chain_path
 from zoolet.jobs.znodes.layout import DUE, Layout
+from zoolet.jobs.znodes.limit_znodes import waiting_entry_path
 
 BUCKET_MS = 60_000
 """The length of a span of time. The entries of all jobs that are due in a span have one parent."""
@@ -56,6 +58,7 @@ def _path_by_batch(layout: Layout, job: Job) -> str:
 _ENTRY_PATHS: dict[str, Callable[[Layout, Job], str]] = {
     WAITS_FOR_TIME: _path_by_time,
     WAITS_FOR_BATCH: _path_by_batch,
+    WAITS_FOR_LIMIT: waiting_entry_path,
 }
 """The function that returns the path of a job's entry, by the job's ``waits_for``."""
 

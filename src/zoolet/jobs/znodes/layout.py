@@ -11,6 +11,7 @@
     chains/<name>       the batch <name> waits for another batch; children: entries for its jobs
     schedules/<name>    a schedule: when it submits jobs, and its last runs
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
+    limits/<name>       limits for the jobs (`zoolet.jobs.znodes.limit_znodes`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
     store               the database that has the large results
     datasets/<name>     the description of a dataset and its groups (`zoolet.jobs.datasets`)
@@ -35,7 +36,12 @@ from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJo
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
-from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_TIME
+from zoolet.jobs.records.job_values import (
+    TIME_LIMIT_MS,
+    WAITS_FOR_BATCH,
+    WAITS_FOR_LIMIT,
+    WAITS_FOR_TIME,
+)
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import STATES_IN, Place
 from zoolet.jobs.znodes.connection import link_of
@@ -54,6 +60,7 @@ BATCHES = "batches"
 CHAINS = "chains"
 DUE = "due"
 SCHEDULES = "schedules"
+LIMITS = "limits"
 SETTINGS = "settings"
 CONTROL = "control"
 STORE = "store"
@@ -121,7 +128,7 @@ class Layout:
         """Create the queue's znodes if they do not exist; do not change existing settings."""
         path = self.znodes.path
         # A queue of an older version does not have these znodes.
-        later = (path(DUE), path(SCHEDULES), self._place[Place.DEFERRED])
+        later = (path(DUE), path(SCHEDULES), path(LIMITS), self._place[Place.DEFERRED])
         if self.znodes.exists(path(SETTINGS)):
             self.znodes.ensure(*later)
             return
@@ -150,7 +157,7 @@ class Layout:
 
     def _create_queue(self, settings: QueueSettings) -> None:
         path = self.znodes.path
-        top = (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE, SCHEDULES)
+        top = (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE, SCHEDULES, LIMITS)
         self.znodes.ensure(*map(path, top))
         for place in self._place.values():
             shards = range(settings.shards) if settings.shards > 1 else ()
@@ -411,6 +418,8 @@ _PAGE = re.compile(rf"\d{{3}}-\d{{6,{PAGE_NUMBER_DIGITS}}}", re.ASCII)
 def _may_be_deferred(job: Job) -> bool:
     if job.waits_for == WAITS_FOR_TIME:
         return job.not_before_ms is not None
+    if job.waits_for == WAITS_FOR_LIMIT:
+        return job.limit is not None
     return job.waits_for == WAITS_FOR_BATCH and job.batch is not None
 
 

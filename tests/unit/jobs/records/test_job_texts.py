@@ -15,7 +15,7 @@ from zoolet.jobs.records.transitions import JobState
 LEFT_OUT_IF_UNSET = (
     "backoff_ms", "timeout_ms", "not_before_ms", "expires_ms", "batch", "chained", "waits_for",
     "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
-    "source", "losses", "progress", "stored", "output",
+    "source", "tags", "limit_key", "limit", "slots", "losses", "progress", "stored", "output",
 )  # fmt: skip
 
 texts = st.text(st.characters(), max_size=30)
@@ -53,6 +53,10 @@ jobs = st.builds(
     soft_timeout_ms=st.none() | numbers,
     jitter_percent=st.integers(0, 100),
     source=st.none() | st.dictionaries(texts, small_json, max_size=3),
+    tags=st.lists(texts, max_size=3).map(tuple),
+    limit_key=st.none() | texts,
+    limit=st.none() | texts,
+    slots=st.lists(texts, max_size=3).map(tuple),
     state=st.sampled_from(JobState),
     worker=st.none() | texts,
     attempts=st.integers(0, 20),
@@ -78,6 +82,8 @@ def expected(job: Job) -> dict[str, Any]:
             del value[key]
     if job.progress is not None:
         value["progress"] = job.progress._asdict()
+    for key in {"tags", "slots"} & value.keys():
+        value[key] = list(value[key])
     value["errors"] = [error._asdict() for error in job.errors]
     if job.output:
         value["output"] = [output._asdict() for output in job.output]

@@ -1,0 +1,155 @@
+"""The jobs that wait for a limit, in the view of the housekeeping: the keys and their jobs.
+
+The znode ``waiting`` of a limit has a child for each key that has waiting jobs, and below it the
+entries of the jobs. Invariant: a key is listed again only if its watch was called, and the list of
+a key with many jobs is not repeated at once. This module imports `zoolet.jobs.records` and
+`zoolet.jobs.znodes`.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+from zoolet.jobs.records.limits import ALL, NO_KEY
+from zoolet.jobs.znodes.edge import MissingError
+from zoolet.jobs.znodes.layout import Layout, parse_names
+from zoolet.jobs.znodes.limit_znodes import waiting_path
+
+log = logging.getLogger(__name__)
+
+LISTED_PAUSE_S = 20e-6
+"""Pause before a key is listed again, in seconds for each of its jobs."""
+
+
+class _Key:
+    """The waiting jobs of a key.
+
+    Attributes:
+        names: the names of the jobs that `WaitingKeys.take` has not returned, the first one first.
+        listed: the names of all jobs of the key at the last list.
+        is_stale: whether the key must be listed.
+        not_before: the earliest time of the next list if ``names`` has jobs.
+    """
+
+    def __init__(self) -> None:
+        self.names: deque[str] = deque()
+        self.listed: list[str] = []
+        self.is_stale = True
+        self.not_before = 0.0
+
+
+class WaitingKeys:
+    """The waiting jobs of a limit.
+
+    Args:
+        layout: the layout of the queue.
+        limit: the name of the limit.
+        wake: called by any thread when there may be other jobs.
+    """
+
+    def __init__(self, layout: Layout, limit: str, wake: Callable[[], None]) -> None:
+        self._layout = layout
+        self._path = waiting_path(layout, limit)
+        self._wake = wake
+        self._is_stale = True
+        self._keys: dict[str, _Key] = {}
+        self._turns: deque[str] = deque()
+        """The keys in the order of their turns."""
+
+    def refresh(self) -> bool:
+        """List the keys if they have changed; return whether there are any keys."""
+        if self._is_stale:
+            # A change after this line sets the flag again.
+            self._is_stale = False
+            try:
+                found = self._layout.znodes.children(self._path, self._stir)
+            except MissingError:
+                self._is_stale = self._layout.znodes.exists(self._path, self._stir)
+                found = []
+            for key in set(self._keys) - set(found):
+                self._forget(key)
+            for key in sorted(set(found) - set(self._keys)):
+                self._keys[key] = _Key()
+                self._turns.append(key)
+        return bool(self._keys)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that have waiting jobs, in the order of their turns."""
+        return list(self._turns)
+
+    def take(self, count: int, room_of: Callable[[str], int]) -> dict[str, str]:
+        """Return up to ``count`` jobs, as paths of their entries by name; the keys take turns.
+
+        ``room_of`` returns how many jobs of a key may be returned.
+        """
+        found: dict[str, str] = {}
+        left: dict[str, int] = {}
+        without = 0
+        while len(found) < count and without < len(self._turns):
+            key = self._turns[0]
+            self._turns.rotate(-1)
+            room = left.setdefault(key, room_of(key))
+            name = self._next_of(key) if room > 0 else None
+            if name is None:
+                without += 1
+                continue
+            without = 0
+            left[key] = room - 1
+            found[name] = f"{self._path}/{key}/{name}"
+        return found
+
+    def _next_of(self, key: str) -> str | None:
+        """Return the first job of a key, None if it has none; a key without jobs is deleted."""
+        jobs = self._keys[key]
+        if jobs.is_stale and (not jobs.names or time.monotonic() >= jobs.not_before):
+            self._list(key, jobs)
+        if jobs.names:
+            return jobs.names.popleft()
+        # The key is deleted at once, because workers let no new job pass a key that exists. If it
+        # has jobs, the server refuses this.
+        if self._layout.znodes.delete(f"{self._path}/{key}"):
+            self._is_stale = True
+            return None
+        before = jobs.listed
+        self._list(key, jobs)
+        if before and jobs.listed == before:
+            # For example, the worker cannot read the jobs. They are tried again after a change.
+            log.warning("%d jobs below %s/%s cannot be moved", len(before), self._path, key)
+            jobs.names.clear()
+            return None
+        return jobs.names.popleft() if jobs.names else None
+
+    def _list(self, key: str, jobs: _Key) -> None:
+        jobs.is_stale = False
+
+        def stir(_: object) -> None:
+            jobs.is_stale = True
+            self._wake()
+
+        path = f"{self._path}/{key}"
+        try:
+            children = self._layout.znodes.children(path, stir)
+        except MissingError:
+            children = []
+        names = parse_names(children)
+        jobs.listed = [name.name for name in names]
+        jobs.names = deque(jobs.listed)
+        jobs.not_before = time.monotonic() + LISTED_PAUSE_S * len(children)
+        if len(names) < len(children):
+            for child in set(children) - set(jobs.listed):
+                self._layout.znodes.delete_tree(f"{path}/{child}")
+
+    def _forget(self, key: str) -> None:
+        del self._keys[key]
+        self._turns.remove(key)
+
+    def _stir(self, _: object) -> None:
+        self._is_stale = True
+        self._wake()
+
+
+def group_of_key(key: str, *, per_key: bool) -> str:
+    """Return the group of the jobs of a key of `WaitingKeys` (`Limit.group_of`)."""
+    return key if per_key and key != NO_KEY else ALL

@@ -1,0 +1,400 @@
+"""Limits of a queue: who may start, who waits, and who moves waiting jobs on."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient
+
+from tests.support.jobs import ROOT
+from tests.support.waiting import wait_until
+from zoolet.jobs import (
+    Job,
+    JobQueue,
+    JobRequest,
+    JobState,
+    Limit,
+    LimitReachedError,
+    QueueSettings,
+    UnknownLimitError,
+)
+from zoolet.jobs.housekeeping.limit_releases import RELEASED_S, LimitReleaser
+from zoolet.jobs.housekeeping.releasing import Releaser
+from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.znodes.deferred_index import entry_path
+
+START_MS = 1_800_000_000_000
+
+
+class Clock:
+    """A clock that a test sets, in ms."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=[1, 3], ids=["flat", "sharded"])
+def queue(request: pytest.FixtureRequest, client: KazooClient, clock: Clock) -> JobQueue:
+    queue = JobQueue(client, ROOT, clock_ms=clock)
+    queue.ensure_layout(QueueSettings(shards=request.param))
+    assert queue.register("w")
+    return queue
+
+
+def submit(queue: JobQueue, count: int = 1, key: str | None = None, **changes: Any) -> list[str]:
+    requests = [
+        JobRequest("m:f", "d", str(n), {"n": n}, limit_key=key, **changes) for n in range(count)
+    ]
+    return [submission.name for submission in queue.submit(requests, reuse=False)]
+
+
+def releaser(queue: JobQueue) -> LimitReleaser:
+    found = LimitReleaser(queue, lambda: None)
+    found.begin()
+    return found
+
+
+def release(found: LimitReleaser) -> float | None:
+    """Release all that may start now; return in how many seconds there is more."""
+    while (left_s := found.release()) == 0.0:
+        pass
+    return left_s
+
+
+def take_all(queue: JobQueue) -> list[Job]:
+    """Take all jobs in unowned that may start; the others go to deferred."""
+    return queue.own_jobs([name.name for name in queue.layout.names(Place.UNOWNED)], "w").owned
+
+
+def take_when_released(queue: JobQueue, found: LimitReleaser, count: int) -> list[Job]:
+    """Release and take jobs until ``count`` jobs are taken: watches are called a moment later."""
+    jobs: list[Job] = []
+
+    def look() -> bool:
+        release(found)
+        jobs.extend(take_all(queue))
+        return len(jobs) >= count
+
+    wait_until(look, f"{count} jobs that may start")
+    assert len(jobs) == count
+    return jobs
+
+
+def assert_consistent(queue: JobQueue) -> None:
+    """Fail unless slots belong to owned jobs, and each job in deferred has one entry."""
+    znodes = queue.layout.znodes
+    limits = znodes.path("limits")
+    names = znodes.children(limits)
+    slots = [f"{n}/slots/{s}" for n in names for s in znodes.children(f"{limits}/{n}/slots")]
+    assert sorted(slots) == sorted(slot for job in queue.owned() for slot in job.slots)
+    entries = [
+        f"{limits}/{name}/waiting/{key}/{job}"
+        for name in names
+        for key in znodes.children(f"{limits}/{name}/waiting")
+        for job in znodes.children(f"{limits}/{name}/waiting/{key}")
+    ]
+    deferred = queue.layout.read(
+        Place.DEFERRED, [n.name for n in queue.layout.names(Place.DEFERRED)]
+    )
+    assert sorted(entries) == sorted(str(entry_path(queue.layout, job)) for job in deferred)
+
+
+def test_no_more_jobs_start_than_the_limit_allows(queue: JobQueue) -> None:
+    queue.limits.add(Limit("two", concurrent=2))
+    names = submit(queue, 5)
+    jobs = take_all(queue)
+    assert len(jobs) == 2
+    assert queue.counts() == {"deferred": 3, "unowned": 0, "owned": 2, "done": 0}
+    assert_consistent(queue)
+    assert "the limit two" in explain(queue, queue.find(names[-1]))
+    found = releaser(queue)
+    release(found)
+    assert queue.counts()["unowned"] == 0
+    for _ in range(3):
+        queue.finish(jobs.pop(0), 1)
+        jobs += take_when_released(queue, found, 1)
+        assert len(queue.owned()) == 2
+        assert_consistent(queue)
+    for job in jobs:
+        queue.finish(job, 1)
+    assert sorted(job.name for job in queue.done()) == sorted(names)
+
+
+def test_each_end_of_an_attempt_frees_the_slot(queue: JobQueue, client: KazooClient) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue, 1, max_attempts=5)
+    [job] = take_all(queue)
+    assert job.slots == ("one/slots/all-0",)
+    queue.fail(job, "trouble")
+    [job] = take_all(queue)
+    queue.release(job)
+    [job] = take_all(queue)
+    running = queue.update_state(job, JobState.RUNNING)
+    assert running.slots == job.slots
+    client.delete(f"{ROOT}/workers/w")
+    assert queue.return_jobs_of_dead_workers()
+    assert queue.register("w2")
+    [name] = queue.layout.names(Place.UNOWNED)
+    job = queue.own_job(name.name, "w2")
+    assert_consistent(queue)
+    queue.cancel([job.name])
+    assert_consistent(queue)
+    assert queue.find(job.name).slots == ()
+
+
+def test_a_slot_that_another_program_deleted_does_not_keep_the_job(
+    queue: JobQueue, client: KazooClient
+) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue)
+    [job] = take_all(queue)
+    client.delete(f"{ROOT}/limits/one", recursive=True)
+    assert queue.finish(job, 1).state is JobState.SUCCESSFUL
+
+
+def test_a_slot_without_a_job_is_deleted(queue: JobQueue, client: KazooClient) -> None:
+    queue.limits.add(Limit("three", concurrent=4))
+    submit(queue)
+    [job] = take_all(queue)
+    for slot, data in (("all-1", job.name), ("all-2", "entry-000-a:b-1"), ("x", "\x00/../")):
+        client.create(f"{ROOT}/limits/three/slots/{slot}", data.encode())
+    releaser(queue)
+    assert client.get_children(f"{ROOT}/limits/three/slots") == ["all-0"]
+    assert_consistent(queue)
+
+
+def test_keys_take_turns(queue: JobQueue) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue, 6, "many")
+    submit(queue, 2, "few")
+    submit(queue, 1)
+    found = releaser(queue)
+    [job] = take_all(queue)
+    order = [job.limit_key]
+    for _ in range(8):
+        queue.finish(job, 1)
+        [job] = take_when_released(queue, found, 1)
+        order.append(job.limit_key)
+    assert order[1:6].count("few") == 2
+    assert None in order[1:5]
+
+
+def test_each_key_is_counted_on_its_own(queue: JobQueue) -> None:
+    queue.limits.add(Limit("each", concurrent=1, per_key=True))
+    for key in ("a", "b/ä%", None):
+        submit(queue, 3, key)
+    jobs = take_all(queue)
+    assert Counter(job.limit_key for job in jobs) == {"a": 1, "b/ä%": 1, None: 3}
+    found = releaser(queue)
+    release(found)
+    assert take_all(queue) == []
+    [job] = [job for job in jobs if job.limit_key == "a"]
+    queue.finish(job, 1)
+    assert [job.limit_key for job in take_when_released(queue, found, 1)] == ["a"]
+    assert_consistent(queue)
+
+
+def test_a_limit_is_only_for_its_jobs(queue: JobQueue) -> None:
+    queue.limits.add(Limit("task", concurrent=1, task="m:g"))
+    queue.limits.add(Limit("dataset", concurrent=1, dataset="e"))
+    queue.limits.add(Limit("key", concurrent=1, key="k"))
+    requests = [
+        JobRequest(task, dataset, str(n), limit_key=key)
+        for task, dataset, key in (
+            ("m:f", "d", None), ("m:g", "d", None), ("m:f", "e", None), ("m:f", "d", "k"),
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    queue.submit(requests, reuse=False)
+    jobs = take_all(queue)
+    found = Counter((job.task, job.dataset, job.limit_key) for job in jobs)
+    assert found == {
+        ("m:f", "d", None): 2,
+        ("m:g", "d", None): 1,
+        ("m:f", "e", None): 1,
+        ("m:f", "d", "k"): 1,
+    }
+    assert Counter(len(job.slots) for job in jobs) == {0: 2, 1: 3}
+
+
+def test_a_job_waits_for_each_of_its_limits(queue: JobQueue) -> None:
+    queue.limits.add(Limit("a", concurrent=2))
+    queue.limits.add(Limit("b", concurrent=1, key="k"))
+    [first, second] = submit(queue, 2, "k")
+    [third] = submit(queue, 1)
+    jobs = {job.name: job for job in take_all(queue)}
+    assert set(jobs) == {first, third}
+    assert queue.find(second).limit == "b"
+    found = releaser(queue)
+    [fourth] = submit(queue, 1)
+    assert take_all(queue) == []
+    queue.finish(jobs[first], 1)
+    # Limit a has room for one of the two; the other one goes on waiting.
+    [job] = take_when_released(queue, found, 1)
+    assert job.name in {second, fourth}
+    assert_consistent(queue)
+    queue.finish(jobs[third], 1)
+    take_when_released(queue, found, 1)
+    assert {job.name for job in queue.owned()} == {second, fourth}
+
+
+def test_starts_per_second(queue: JobQueue, clock: Clock) -> None:
+    queue.limits.add(Limit("rate", per_second=2, burst=2))
+    submit(queue, 8)
+    assert len(take_all(queue)) == 2
+    found = releaser(queue)
+    left_s = release(found)
+    assert left_s is not None
+    assert 0.4 < left_s <= 0.5
+    for started in (3, 4, 5, 6):
+        clock.now_ms += 499
+        release(found)
+        assert take_all(queue) == []
+        clock.now_ms += 1
+        take_when_released(queue, found, 1)
+        assert len(queue.owned()) == started
+    clock.now_ms += 60_000
+    take_when_released(queue, found, 2)
+
+
+def test_own_job_refuses_a_job_beyond_the_limit(queue: JobQueue) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    [first, second] = submit(queue, 2)
+    job = queue.own_job(first, "w")
+    with pytest.raises(LimitReachedError, match="the limit one"):
+        queue.own_job(second, "w")
+    queue.finish(job, 1)
+    queue.own_job(second, "w")
+
+
+def test_a_removed_limit_lets_its_jobs_start(queue: JobQueue, client: KazooClient) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue, 4)
+    jobs = take_all(queue)
+    found = releaser(queue)
+    queue.limits.remove("one")
+    jobs += take_when_released(queue, found, 3)
+    assert queue.limits.all() == []
+    assert client.exists(f"{ROOT}/limits/one")
+    for job in jobs:
+        queue.finish(job, 1)
+
+    def is_deleted() -> bool:
+        release(found)
+        return not client.get_children(f"{ROOT}/limits")
+
+    wait_until(is_deleted, "the end of the limit")
+    with pytest.raises(UnknownLimitError, match="limit list"):
+        queue.limits.remove("one")
+
+
+def test_a_changed_limit_applies_to_waiting_jobs(queue: JobQueue) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue, 5)
+    take_all(queue)
+    found = releaser(queue)
+    release(found)
+    queue.limits.add(Limit("one", concurrent=3))
+    take_when_released(queue, found, 2)
+    [use] = queue.limits.all()
+    assert (use.limit.concurrent, use.running, use.waiting) == (3, 3, 2)
+    queue.limits.add(Limit("one", concurrent=2))
+    queue.finish(queue.owned()[0], 1)
+    release(found)
+    assert take_all(queue) == []
+
+
+def test_a_job_whose_limit_was_deleted_by_another_program_starts(
+    queue: JobQueue, client: KazooClient
+) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue, 2)
+    take_all(queue)
+    client.delete(f"{ROOT}/limits", recursive=True)
+    wait_until(lambda: not queue.gate.table.current().active, "the end of the limit")
+    Releaser(queue, lambda: None).begin()
+    assert len(take_all(queue)) == 1
+
+
+def test_a_lost_entry_is_created_again(queue: JobQueue, client: KazooClient) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue, 2)
+    [job] = take_all(queue)
+    client.delete(f"{ROOT}/limits/one/waiting", recursive=True)
+    Releaser(queue, lambda: None).begin()
+    assert_consistent(queue)
+    queue.finish(job, 1)
+    take_when_released(queue, releaser(queue), 1)
+
+
+def test_a_released_job_that_nobody_takes_does_not_keep_the_room(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    submit(queue, 3)
+    [job] = take_all(queue)
+    found = releaser(queue)
+    queue.finish(job, 1)
+    wait_until(lambda: bool(release(found)), "the release")
+    assert queue.counts()["unowned"] == 1
+    left_s = release(found)
+    assert left_s is not None
+    assert 0 < left_s <= RELEASED_S
+    monkeypatch.setattr("time.monotonic", lambda: 1e9)
+    release(found)
+    assert queue.counts()["unowned"] == 2
+    assert len(take_all(queue)) == 1
+    assert_consistent(queue)
+
+
+def test_random_moves_keep_all_limits(queue: JobQueue, clock: Clock) -> None:
+    """Two workers, two housekeepers and random ends: no limit is exceeded, and all jobs end."""
+    chance = random.Random(1)
+    queue.register("w2")
+    queue.limits.add(Limit("all", concurrent=3))
+    queue.limits.add(Limit("each", concurrent=2, per_key=True))
+    queue.limits.add(Limit("rate", per_second=2, burst=1, task="m:f"))
+    keepers = [releaser(queue), releaser(queue)]
+    names = submit(queue, 5, "a")
+    starts: list[int] = []
+
+    def step() -> bool:
+        event = chance.randrange(4)
+        if event == 0:
+            clock.now_ms += chance.randrange(600)
+            if len(names) < 12:
+                key = chance.choice((None, "a", "b"))
+                names.extend(submit(queue, chance.randint(1, 3), key, priority=chance.randrange(3)))
+        elif event == 1:
+            chance.choice(keepers).release()
+        elif event == 2:
+            waiting = [name.name for name in queue.layout.names(Place.UNOWNED)]
+            chance.shuffle(waiting)
+            worker = chance.choice(("w", "w2"))
+            taken = queue.own_jobs(waiting, worker, chance.randint(1, 3)).owned
+            starts.extend([clock.now_ms] * len(taken))
+        elif owned := queue.owned():
+            assert len(owned) <= 3
+            keys = Counter(job.limit_key for job in owned if job.limit_key)
+            assert max(keys.values(), default=0) <= 2
+            assert_consistent(queue)
+            job = chance.choice(owned)
+            if chance.random() < 0.2:
+                queue.release(job)
+            else:
+                queue.finish(job, 1)
+        return len(names) >= 12 and queue.counts()["done"] == len(names)
+
+    assert any(step() for _ in range(5000))
+    assert {job.state for job in queue.done()} == {JobState.SUCCESSFUL}
+    assert max(sum(at <= one < at + 10_000 for one in starts) for at in starts) <= 21
