@@ -245,6 +245,10 @@ jobs-soak: $(READY) ## Random jobs, faults and users for half an hour, then inva
 jobs-schedules: $(READY) ## Kill workers and move clocks under 1,000 schedules for ten minutes; SEED=, SECONDS=
 	$(BIN)/python -m tests.soak.schedules $(addprefix --seed ,$(SEED)) --seconds $(or $(SECONDS),600)
 
+jobs-limits: $(READY) ## Limits of jobs under 8 workers that are killed and frozen; SEED=, SECONDS=
+	$(BIN)/python -m pytest -s -q --timeout 36000 tests/crash/test_jobs_limits.py \
+	  $(addprefix --limits-seed=,$(SEED)) --limits-s=$(or $(SECONDS),300)
+
 # What others do with the same jobs: Redis from Debian, the job systems from PyPI, each in a venv of its
 # own, since they do not go with each other's versions of things. With REF= the job system of that commit
 # is measured instead of others, on the same server.

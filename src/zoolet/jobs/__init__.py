@@ -66,7 +66,6 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
     from zoolet.jobs.records.limits import Limit
     from zoolet.jobs.records.progress import Progress
-    from zoolet.jobs.records.limits import Limit
     from zoolet.jobs.records.schedules import (
         Missed,
         Overlap,

@@ -253,7 +253,9 @@ class LimitReleaser:
         for move in made:
             if move.before.is_stand_in:
                 self._znodes.delete(entries[move.before.name])
-        refused = set(names) - {move.before.name for move in made}
+        refused = {move.before.name for move in moves} - {move.before.name for move in made}
+        for name in refused:
+            self._of(limit).keys.note_failed(entries[name])
         return [*others, *refused]
 
     # --- A limit that does not apply any more

@@ -27,14 +27,14 @@ class _Key:
 
     Attributes:
         names: the names of the jobs that `WaitingKeys.take` has not returned, the first one first.
-        listed: the names of all jobs of the key at the last list.
+        failed: the names of jobs that could not be moved since the last change of the key.
         is_stale: whether the key must be listed.
         not_before: the earliest time of the next list if ``names`` has jobs.
     """
 
     def __init__(self) -> None:
         self.names: deque[str] = deque()
-        self.listed: list[str] = []
+        self.failed: set[str] = set()
         self.is_stale = True
         self.not_before = 0.0
 
@@ -85,24 +85,37 @@ class WaitingKeys:
         ``room_of`` returns how many jobs of a key may be returned.
         """
         found: dict[str, str] = {}
-        left: dict[str, int] = {}
+        taken: dict[str, int] = {}
         without = 0
         while len(found) < count and without < len(self._turns):
             key = self._turns[0]
             self._turns.rotate(-1)
-            room = left.setdefault(key, room_of(key))
-            name = self._next_of(key) if room > 0 else None
+            count_of_key = taken.get(key, 0)
+            has_room = count_of_key < room_of(key)
+            name = self._next_of(key, is_first=not count_of_key) if has_room else None
             if name is None:
                 without += 1
                 continue
             without = 0
-            left[key] = room - 1
+            taken[key] = count_of_key + 1
             found[name] = f"{self._path}/{key}/{name}"
         return found
 
-    def _next_of(self, key: str) -> str | None:
-        """Return the first job of a key, None if it has none; a key without jobs is deleted."""
+    def note_failed(self, path: str) -> None:
+        """Note that a job could not be moved; it is returned again after a change of its key."""
+        key, name = path.split("/")[-2:]
+        if key in self._keys:
+            self._keys[key].failed.add(name)
+
+    def _next_of(self, key: str, *, is_first: bool) -> str | None:
+        """Return the first job of a key, None if it has none; a key without jobs is deleted.
+
+        ``is_first`` is whether this call of `take` has returned no job of the key. If it has, the
+        key is not listed, because it still has these jobs. Its watch is called when they are moved.
+        """
         jobs = self._keys[key]
+        if not is_first:
+            return jobs.names.popleft() if jobs.names else None
         if jobs.is_stale and (not jobs.names or time.monotonic() >= jobs.not_before):
             self._list(key, jobs)
         if jobs.names:
@@ -112,13 +125,10 @@ class WaitingKeys:
         if self._layout.znodes.delete(f"{self._path}/{key}"):
             self._is_stale = True
             return None
-        before = jobs.listed
         self._list(key, jobs)
-        if before and jobs.listed == before:
-            # For example, the worker cannot read the jobs. They are tried again after a change.
-            log.warning("%d jobs below %s/%s cannot be moved", len(before), self._path, key)
-            jobs.names.clear()
-            return None
+        if jobs.failed and not jobs.names:
+            # For example, the worker cannot read the jobs.
+            log.warning("%d jobs below %s/%s cannot be moved", len(jobs.failed), self._path, key)
         return jobs.names.popleft() if jobs.names else None
 
     def _list(self, key: str, jobs: _Key) -> None:
@@ -126,6 +136,7 @@ class WaitingKeys:
 
         def stir(_: object) -> None:
             jobs.is_stale = True
+            jobs.failed.clear()
             self._wake()
 
         path = f"{self._path}/{key}"
@@ -134,11 +145,11 @@ class WaitingKeys:
         except MissingError:
             children = []
         names = parse_names(children)
-        jobs.listed = [name.name for name in names]
-        jobs.names = deque(jobs.listed)
+        listed = {name.name for name in names}
+        jobs.names = deque(name.name for name in names if name.name not in jobs.failed)
         jobs.not_before = time.monotonic() + LISTED_PAUSE_S * len(children)
         if len(names) < len(children):
-            for child in set(children) - set(jobs.listed):
+            for child in set(children) - listed:
                 self._layout.znodes.delete_tree(f"{path}/{child}")
 
     def _forget(self, key: str) -> None:
