@@ -128,6 +128,7 @@ JOB: dict[str, Any] = {
     "expires_ms": 4102444800000,
     "batch": "fuzz",
     "chained": True,
+    "receives": None,
     "soft_timeout_ms": 4000,
     "jitter_percent": 50,
     "tags": [],
@@ -207,7 +208,16 @@ SOURCE: dict[str, Any] = {
 }
 LIMIT: dict[str, Any] = {"per_second": 1000.0, "task": "none", "per_key": False}
 """A limit that does not apply to the good jobs."""
-BATCH: dict[str, Any] = {"jobs": 1, "submitted_ms": 1795852800000, "after": "other"}
+CHAIN: dict[str, Any] = {
+    "after": ["fuzz", "entry-000-flights:1-0000000001"],
+    "when": "all succeeded",
+}
+BATCH: dict[str, Any] = {
+    "jobs": 1,
+    "submitted_ms": 1795852800000,
+    "after": "other",
+    "dependencies": None,
+}
 
 
 def job(chance: random.Random, place: str) -> bytes:
@@ -296,7 +306,18 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
 
     def chain(chance: random.Random, number: int) -> Write:
         after = chance.choice(
-            (b"", b"..", b"a/b", b"\xff", b"fuzz", f"c{number}".encode(), b"\x00", b"x" * 300)
+            (
+                b"",
+                b"..",
+                b"a/b",
+                b"\xff",
+                b"fuzz",
+                f"c{number}".encode(),
+                b"\x00",
+                b"x" * 300,
+                changed(chance, CHAIN),
+                changed(chance, CHAIN),
+            )
         )
         return Write(f"chains/c{number}", after)
 

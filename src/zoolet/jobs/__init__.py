@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.queue.taking import TakeResult
     from zoolet.jobs.records.control import Control
     from zoolet.jobs.records.datasets import DatasetRecord
+    from zoolet.jobs.records.dependencies import When
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
@@ -170,6 +171,7 @@ __all__ = [
     "UnknownQueueError",
     "UnknownScheduleError",
     "UnreadableJobError",
+    "When",
     "Worker",
     "WorkerGoneError",
     "WorkerHealth",
@@ -259,6 +261,7 @@ _MODULES = {
     "UnknownQueueError": "zoolet.jobs.errors",
     "UnknownScheduleError": "zoolet.jobs.errors",
     "UnreadableJobError": "zoolet.jobs.errors",
+    "When": "zoolet.jobs.records.dependencies",
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerGoneError": "zoolet.jobs.errors",

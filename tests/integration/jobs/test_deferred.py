@@ -16,6 +16,7 @@ from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
 from zoolet.jobs.overview.overview import explain, overview
 from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes.deferred_index import entry_path, parse_entry
 from zoolet.jobs.znodes.edge import Znodes
@@ -234,7 +235,8 @@ def queue_batch(
     dispatcher = Dispatcher(queue.layout.znodes._link, ROOT)
     submitter = dispatcher._submitter
     submitter._clock_ms = queue.clock_ms
-    submissions = submitter.submit_batch(requests, name, reuse=None, after=after)
+    dependencies = None if after is None else Dependencies((after,))
+    submissions = submitter.submit_batch(requests, name, reuse=None, after=dependencies)
     return Batch(queue, submissions, name, dispatcher.results)
 
 

@@ -130,6 +130,7 @@ HAPPEN: dict[Event, Callable[[Stage], object]] = {
     Event.NO_TASK: fail_to_import,
     Event.GIVE_BACK: lambda stage: stage.queue.release(stage.job()),
     Event.LOSE_WORKER: Stage.end_worker,
+    Event.SKIP: lambda stage: stage.move(stage.job().ended_by(stage.now_ms, "skipped")),
     Event.CANCEL: lambda stage: stage.queue.cancel([stage.name]),
     Event.UNREADABLE: make_unreadable,
     Event.RETRY: lambda stage: stage.queue.retry(stage.name),

@@ -23,8 +23,10 @@ from zoolet.jobs.aio.key_namer import AsyncKeyNamer
 from zoolet.jobs.aio.undoing import undo
 from zoolet.jobs.datasets.datasets import Datasets
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
+from zoolet.jobs.dispatcher.graphs import After
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.submit.keys import KeyNamer
@@ -36,6 +38,10 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+AsyncAfter = str | AsyncBatch | Sequence[str | AsyncBatch] | None
+"""What a batch waits for: batches, or names of batches and jobs."""
 
 
 class _Bridged(Dispatcher):
@@ -200,17 +206,42 @@ class AsyncDispatcher:
         *,
         reuse: bool | None = None,
         name: str | None = None,
-        after: "str | AsyncBatch | None" = None,
+        after: AsyncAfter = None,
+        when: When = When.ALL_ENDED,
+        receive: str | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
         """Submit jobs as a batch that any process can follow; see `Dispatcher.submit_batch`."""
-        before = after._batch if isinstance(after, AsyncBatch) else after  # noqa: SLF001
         submit = partial(
             self._open.submit_batch,
             requests,
             reuse=reuse,
             name=name,
-            after=before,
+            after=_after(after),
+            when=when,
+            receive=receive,
+            timeout_s=timeout_s,
+        )
+        return AsyncBatch(await self._submitted(submit))
+
+    async def submit_chord(
+        self,
+        requests: Sequence[JobRequest],
+        then: JobRequest,
+        *,
+        name: str | None = None,
+        when: When = When.ALL_SUCCEEDED,
+        receive: str = "results",
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> AsyncBatch:
+        """Submit jobs, and a job that receives their results; see `Dispatcher.submit_chord`."""
+        submit = partial(
+            self._open.submit_chord,
+            requests,
+            then,
+            name=name,
+            when=when,
+            receive=receive,
             timeout_s=timeout_s,
         )
         return AsyncBatch(await self._submitted(submit))
@@ -301,3 +332,11 @@ class AsyncDispatcher:
             await run(partial(undo, self._open.queue, created))
         except JobError as error:
             log.warning("a cancelled call has left jobs in the queue: %s", error)
+
+
+def _after(after: AsyncAfter) -> After:
+    """Return the same batches and names for the synchronous dispatcher."""
+    if after is None or isinstance(after, str):
+        return after
+    named = [after] if isinstance(after, AsyncBatch) else after
+    return [one._batch if isinstance(one, AsyncBatch) else one for one in named]  # noqa: SLF001

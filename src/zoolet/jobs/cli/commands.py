@@ -31,6 +31,7 @@ from zoolet.jobs.cli.schedule_commands import schedule
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job_names import PRIORITY_MAX
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT
@@ -111,7 +112,21 @@ for command in (*operating_commands, schedule, dataset_commands, limit_group):
     help="Submit a batch: a JSON object in each line, with task, dataset, groupid, ...",
 )
 @click.option("--batch", "name", help="Name of the batch, by which any process can follow it.")
-@click.option("--after", help="Name of another batch; the jobs start when that batch is done.")
+@click.option(
+    "--after",
+    multiple=True,
+    help="Name of a batch or a job; the jobs start after it. May be repeated.",
+)
+@click.option(
+    "--when",
+    type=click.Choice([one.value for one in When]),
+    default=When.ALL_ENDED.value,
+    show_default=True,
+    help="Condition for the jobs of --after under which the jobs start.",
+)
+@click.option(
+    "--receive", help="Parameter of the task that gets the results of the jobs of --after."
+)
 @click.option(
     "--reuse/--no-reuse",
     default=None,
@@ -125,7 +140,9 @@ def submit(
     target: Target,
     source: TextIO | None,
     name: str | None,
-    after: str | None,
+    after: tuple[str, ...],
+    when: str,
+    receive: str | None,
     reuse: bool | None,
     create: bool,
     wait: bool,
@@ -138,10 +155,17 @@ def submit(
         if source is None:
             request = _by_servers_time(dispatcher, request)
             requests = [JobRequest(**request)]
-        if source is None and name is None and after is None:
+        if source is None and name is None and not after:
             batch = dispatcher.submit(**request, reuse=reuse)
         else:
-            batch = dispatcher.submit_batch(requests, reuse=reuse, name=name, after=after)
+            batch = dispatcher.submit_batch(
+                requests,
+                reuse=reuse,
+                name=name,
+                after=after or None,
+                when=When(when),
+                receive=receive,
+            )
         _print_submissions(target.printer, batch, is_single=source is None, wait=wait)
         if wait:
             _print_results(target.printer, batch)

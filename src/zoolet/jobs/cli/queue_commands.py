@@ -24,6 +24,7 @@ from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.overview.graphs import Node, tree
 from zoolet.jobs.overview.overview import explain, overview
 from zoolet.jobs.overview.top import top as show_top
 from zoolet.jobs.queue.queue import JobQueue
@@ -267,7 +268,8 @@ def show(
         job = dispatcher.job(name)
         why = explain(dispatcher.queue, job)
         found = {"job": name, "why": why} | _as_json(job)
-        target.printer.answer(found, json.dumps(found, indent=2))
+        graph = None if job.batch is None else tree(dispatcher.queue, name)
+        _show_with_graph(target, found, json.dumps(found, indent=2), graph)
     if batch_name is not None:
         batch = dispatcher.batch(batch_name)
         progress = batch.progress()
@@ -276,7 +278,16 @@ def show(
         if progress.reported:
             shown["progress"] = {name: str(one) for name, one in progress.reported.items()}
             shown["share"] = round(progress.share, 4)
-        target.printer.answer(shown, json.dumps(shown))
+        graph = tree(dispatcher.queue, batch_name)
+        _show_with_graph(target, shown, json.dumps(shown), graph)
+
+
+def _show_with_graph(target: Target, shown: dict[str, Any], text: str, graph: Node | None) -> None:
+    """Print a job or a batch, and its dependencies as a tree if it has dependencies."""
+    if graph is None or graph.when is None:
+        target.printer.answer(shown, text)
+        return
+    target.printer.answer(shown | {"graph": graph.as_json()}, text, *map(one_line, graph.lines()))
 
 
 @_command(

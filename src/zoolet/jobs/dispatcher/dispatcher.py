@@ -15,8 +15,11 @@ from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.jobs.context.current_dispatcher import enter_dispatcher, leave_dispatcher
 from zoolet.jobs.datasets.datasets import Datasets
 from zoolet.jobs.dispatcher.batch import Batch
+from zoolet.jobs.dispatcher.graphs import After, dependencies_of
 from zoolet.jobs.dispatcher.maps import MapResult, map_requests
+from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.task_names import task_name
@@ -156,7 +159,9 @@ class Dispatcher:
         *,
         reuse: bool | None = None,
         name: str | None = None,
-        after: str | Batch | None = None,
+        after: After = None,
+        when: When = When.ALL_ENDED,
+        receive: str | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
         """Submit jobs as a batch that any process can follow by its name.
@@ -172,29 +177,66 @@ class Dispatcher:
             reuse: whether requests reuse earlier jobs. None: only requests that have data or an
                 idempotency key do so.
             name: the name of the batch; None: a random name.
-            after: another batch, or its name. The jobs of this batch start after all jobs of that
-                batch have ended. None: the jobs do not wait.
+            after: another batch, the name of a batch or a job, or up to 1,000 of them. The jobs of
+                this batch start when ``when`` is true for all jobs of ``after``. None: the jobs do
+                not wait.
+            when: the condition under which the jobs start. If it cannot become true any more, the
+                jobs are FAILED.
+            receive: the name of a parameter. It gets the list of the results of the jobs of
+                ``after``, in the order of ``after``, and None for a FAILED job. Only requests with
+                an idempotency key then reuse earlier jobs.
             timeout_s: the time limit, in seconds, for each request to the server; one request
                 submits up to 50 jobs. None: no limit.
 
         Raises:
             InvalidJobError: one of the requests is invalid; nothing was submitted.
             BatchExistsError: the queue already has a batch of this name.
-            UnknownBatchError: the batch ``after`` does not exist.
+            UnknownBatchError: a batch of ``after`` does not exist.
+            JobNotFoundError: a job of ``after`` does not exist.
             JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
                 true, jobs may have been submitted.
         """
         name = name or uuid.uuid4().hex[:16]
-        if isinstance(after, Batch) and after.name is None:
-            raise ValueError(
-                "after is a job that was submitted alone, without a batch name: submit that job"
-                " with submit_batch"
-            )
-        after = after.name if isinstance(after, Batch) else after
+        dependencies = dependencies_of(after, when)
+        if receive is not None and dependencies is None:
+            raise InvalidJobError("receive needs after, which says whose results are received")
         unknown = f"jobs of the batch {name} may have been submitted"
         with self._within(timeout_s, "submit", unknown=unknown, each_request=True):
-            submissions = self._submitter.submit_batch(requests, name, reuse=reuse, after=after)
+            submissions = self._submitter.submit_batch(
+                requests, name, reuse=reuse, after=dependencies, receives=receive
+            )
         return Batch(self.queue, submissions, name, self.results)
+
+    def submit_chord(
+        self,
+        requests: Sequence[JobRequest],
+        then: JobRequest,
+        *,
+        name: str | None = None,
+        when: When = When.ALL_SUCCEEDED,
+        receive: str = "results",
+        timeout_s: float | None = TIMEOUT_S,
+    ) -> Batch:
+        """Submit jobs, and a job that starts after them and receives their results.
+
+        Args:
+            requests: the requests for the jobs. Their batch has the name ``<name>-jobs``.
+            then: the request for the job that starts after them.
+            name: the name of the batch of this job, which is returned; None: a random name.
+            when: the condition under which this job starts.
+            receive: the parameter of this job that gets the list of the results.
+            timeout_s: the time limit, in seconds, for each request to the server.
+
+        Raises:
+            InvalidJobError: one of the requests is invalid.
+            BatchExistsError: the queue already has a batch of one of the names.
+            JobTimeoutError: the server did not reply in time.
+        """
+        name = name or uuid.uuid4().hex[:16]
+        first = self.submit_batch(requests, name=f"{name}-jobs", timeout_s=timeout_s)
+        return self.submit_batch(
+            [then], name=name, after=first, when=when, receive=receive, timeout_s=timeout_s
+        )
 
     def map(
         self,

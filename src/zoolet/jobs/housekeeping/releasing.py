@@ -2,7 +2,8 @@
 
 `zoolet.jobs.housekeeping.limit_releases` moves the jobs that wait for a limit.
 Jobs that wait for a time are found by their entries in the index, and only jobs that are due are
-read. Jobs of a batch that waits for another batch are found when the other batch is done.
+read. `zoolet.jobs.housekeeping.chains` says when a batch waits for other batches and jobs no more.
+Its jobs then start, or are FAILED if the condition of the batch cannot become true.
 Invariants:
 
 - All state in memory can be read from the queue again: `begin` clears this state.
@@ -11,27 +12,23 @@ Invariants:
 - An entry without a job in "deferred" is removed. If a job in "deferred" has no entry, its entry is
   created.
 
-This module imports `zoolet.jobs.errors`, `zoolet.jobs.queue`, `zoolet.jobs.records` and
-`zoolet.model`.
+This module imports `zoolet.jobs.queue`, `zoolet.jobs.records`, `zoolet.model` and other modules of
+its package.
 """
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
-from zoolet.jobs.errors import JobError
+from zoolet.jobs.housekeeping.chains import Chains
 from zoolet.jobs.housekeeping.entries import remove_entry
-from zoolet.jobs.queue.deleted_jobs import LOOK_SHARE, Vanished
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.records.batches import decode_chain
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import parse
 from zoolet.jobs.records.job_values import WAITS_FOR_LIMIT, WAITS_FOR_TIME
 from zoolet.jobs.records.transitions import Event, Place
-from zoolet.jobs.znodes.batch_log import BatchEnd, batch_path, chain_path
+from zoolet.jobs.znodes.batch_log import chain_path
 from zoolet.jobs.znodes.deferred_index import (
     BUCKET_MS,
     DueEntry,
@@ -59,13 +56,6 @@ AHEAD_MS = 2000
 the entries of a span of time."""
 
 
-class _Awaited(NamedTuple):
-    """A batch for which other batches wait."""
-
-    end: BatchEnd
-    vanished: Vanished
-
-
 class Releaser:
     """Releases jobs of a queue.
 
@@ -80,22 +70,20 @@ class Releaser:
         self._znodes = jobs.layout.znodes
         self._wake = wake
         self._stale: set[str] = set()
-        """Changed parts: names of buckets, `DUE`, `CHAINS`. Watches in other threads add them."""
+        """Changed parts: names of buckets, `DUE`. Watches in other threads add them."""
         self._buckets: set[str] = set()
         self._listed: dict[str, set[DueEntry]] = {}
         """The entries of buckets that have begun, without the collected entries."""
         self._due: deque[DueEntry] = deque()
         """Collected entries: their time has come, and their jobs are not moved yet."""
         self._collected: set[DueEntry] = set()
-        self._ends: dict[str, _Awaited] = {}
-        """The batches for which other batches wait."""
-        self._look_at = 0.0
-        """The earliest time of the next search for deleted jobs, of the monotonic clock."""
+        self._chains = Chains(jobs.layout, wake)
         self._freed: dict[str, list[str]] = {}
-        """The names of jobs to move, by batch; these batches may start."""
+        """The names of jobs to move, by batch; these batches wait no more."""
+        self._reasons: dict[str, str] = {}
+        """Why the jobs of a batch are FAILED, by batch, if its condition cannot become true."""
         self._left: dict[str, list[str]] = {}
         """All names of jobs in the batches of `_freed`, as they were last listed."""
-        self._warned: set[str] = set()
 
     def begin(self) -> None:
         """Clear the state in memory, and compare the jobs in "deferred" with the index."""
@@ -103,10 +91,11 @@ class Releaser:
         self._due.clear()
         self._collected.clear()
         self._buckets.clear()
-        self._ends.clear()
+        self._chains.begin()
         self._freed.clear()
+        self._reasons.clear()
         self._left.clear()
-        self._stale = {DUE, CHAINS}
+        self._stale = {DUE}
         self._repair()
 
     def release(self) -> float | None:
@@ -115,10 +104,7 @@ class Releaser:
         Returns 0 if more jobs can be moved now, and None if only ``wake`` requires another call.
         """
         room = MULTIS_AT_ONCE
-        self._look_for_deleted()
-        if CHAINS in self._stale:
-            self._stale.discard(CHAINS)
-            self._look_at_chains()
+        self._look_at_chains()
         for batch in list(self._freed):
             room = self._free_some(batch, room)
         self._list_due()
@@ -219,63 +205,21 @@ class Releaser:
             if not entries
         ]
         pauses_s = [max(0.0, (min(times) - now_ms) / 1000)] if times else []
-        if self._ends:
-            look_in_s = min(awaited.vanished.due_in_s() for awaited in self._ends.values())
-            pauses_s.append(max(look_in_s, self._look_at - time.monotonic()))
+        look_in_s = self._chains.next_in_s()
+        if look_in_s is not None:
+            pauses_s.append(look_in_s)
         return min(pauses_s, default=None)
 
     # --- By batch
 
     def _look_at_chains(self) -> None:
-        stir = self._stir(CHAINS)
-        awaited = set[str]()
-        for batch in self._znodes.children(self._znodes.path(CHAINS), stir):
-            if batch in self._freed:
-                continue
-            found = self._znodes.get(chain_path(self._layout, batch))
-            if found is None:
-                continue
-            after = decode_chain(found.data)
-            if after not in self._ends:
-                self._ends[after] = _Awaited(
-                    BatchEnd(self._layout, after), Vanished(self._layout, None)
-                )
-            awaited.add(after)
-            try:
-                has_come = self._ends[after].end.has_come(stir)
-            except JobError as error:
-                if batch not in self._warned:
-                    self._warned.add(batch)
-                    log.warning("batch %s must still wait: %s", batch, error)
-                continue
-            if has_come:
-                self._freed[batch] = []
-                log.info("batch %s may start: %s is done", batch, after)
-        self._ends = {after: self._ends[after] for after in awaited}
-
-    def _look_for_deleted(self) -> None:
-        """Check whether awaited batches or their jobs were deleted: no watch reports that."""
-        began = time.monotonic()
-        if began < self._look_at or not self._ends:
-            return
-        after = min(self._ends, key=lambda name: self._ends[name].vanished.due_in_s())
-        end, vanished = self._ends[after]
-        if vanished.due_in_s() > 0:
-            return
-        if not end.outstanding:
-            # The batch is not submitted completely, or its log is not read yet.
-            vanished.look(())
-            self._stale.add(CHAINS)
-        elif not self._znodes.exists(batch_path(self._layout, after)):
-            del self._ends[after]
-            self._stale.add(CHAINS)
-        elif gone := self._layout.ended_or_nowhere(vanished.look(end.outstanding)):
-            end.forget(gone)
-            self._stale.add(CHAINS)
-        self._look_at = began + LOOK_SHARE * (time.monotonic() - began)
+        for batch, reason in self._chains.decided(self._freed):
+            self._freed[batch] = []
+            if reason is not None:
+                self._reasons[batch] = reason
 
     def _free_some(self, batch: str, room: int) -> int:
-        """Move jobs of a batch that may start; after the last job, delete the batch's chain.
+        """Move jobs of a batch that waits no more; after the last job, delete the batch's chain.
 
         Makes at most ``room`` multis, and returns the number of multis that remain.
         """
@@ -290,10 +234,13 @@ class Releaser:
                 if not names:
                     for child in children:
                         self._znodes.delete(f"{path}/{child}")
+                    # If the jobs of the batch are FAILED, its later jobs must find the chain.
+                    if batch in self._reasons and not self._chains.is_complete(batch):
+                        self._set_aside(batch)
+                        return room
                     # If a submitter has added a job in the meantime, the znode is not deleted.
                     if self._znodes.delete(path) or not self._znodes.exists(path):
-                        del self._freed[batch]
-                        self._left.pop(batch, None)
+                        self._set_aside(batch)
                         return room
                     room -= 1
                     continue
@@ -302,21 +249,31 @@ class Releaser:
                     # For example, the worker cannot read the jobs. They are tried again after the
                     # next change of a chain.
                     log.warning("%d jobs of batch %s cannot be moved", len(found), batch)
-                    del self._freed[batch]
+                    self._set_aside(batch)
                     return room
                 self._freed[batch], self._left[batch] = found, found
             some, self._freed[batch] = (
                 self._freed[batch][:JOBS_AT_ONCE],
                 self._freed[batch][JOBS_AT_ONCE:],
             )
-            self._move_on({name: f"{path}/{name}" for name in some}, self._jobs.clock_ms())
+            entries = {name: f"{path}/{name}" for name in some}
+            self._move_on(entries, self._jobs.clock_ms(), self._reasons.get(batch))
             room -= 1
         return room
 
+    def _set_aside(self, batch: str) -> None:
+        """Forget a batch that waits no more, until its chain is decided again."""
+        del self._freed[batch]
+        self._left.pop(batch, None)
+        self._reasons.pop(batch, None)
+
     # --- Moving
 
-    def _move_on(self, entries: dict[str, str], now_ms: int) -> None:
-        """Move the jobs of these entries (paths by name); remove entries without a job."""
+    def _move_on(self, entries: dict[str, str], now_ms: int, reason: str | None = None) -> None:
+        """Move the jobs of these entries (paths by name); remove entries without a job.
+
+        With ``reason``, the jobs are FAILED: the condition of their batch cannot become true.
+        """
         names = list(entries)
         moves: list[Move] = []
         for name, job in zip(names, self._layout.read_each(Place.DEFERRED, names), strict=True):
@@ -328,6 +285,8 @@ class Releaser:
             elif entry_path(self._layout, job) != entries[name]:
                 # Another program has left this entry: the job has a different entry.
                 self._znodes.delete(entries[name])
+            elif reason is not None:
+                moves.append(Move(Event.SKIP, Place.DEFERRED, job, job.ended_by(now_ms, reason)))
             else:
                 moves.append(Move(Event.RELEASE, Place.DEFERRED, job, job.put_off(now_ms)))
         made = self._jobs.mover.move(moves)

@@ -9,9 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from zoolet.jobs.errors import UnreadableJobError
 from zoolet.jobs.queue.queue import JobQueue
-from zoolet.jobs.records.batches import decode_chain
 from zoolet.jobs.records.control import Control
+from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
 from zoolet.jobs.records.job_values import WAITS_FOR_LIMIT
@@ -120,7 +121,7 @@ def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
     if job.chained and job.batch is not None:
         found = queue.layout.znodes.get(chain_path(queue.layout, job.batch))
         if found is not None:
-            return f"its batch {job.batch} waits until {decode_chain(found.data)} is done"
+            return _chain_reason(job.batch, found.data)
     if job.not_before_ms is not None and job.not_before_ms > now_ms:
         left_s = (job.not_before_ms - now_ms) / 1000
         if job.import_tries:
@@ -140,6 +141,16 @@ def _reason_of_limit(queue: JobQueue, job: Job) -> str:
             use = f", {running} run now" if limit.concurrent is not None else ""
             return f"it waits for the limit {limit.name} ({limit.text}){use}; {waiting} jobs wait"
     return f"the limit {job.limit} was removed: the worker that does the housekeeping moves it soon"
+
+
+def _chain_reason(batch: str, data: bytes) -> str:
+    try:
+        dependencies = Dependencies.decode(batch, data)
+    except UnreadableJobError as error:
+        return str(error)
+    if dependencies.is_simple:
+        return f"its batch {batch} waits until {dependencies.after[0]} is done"
+    return f"its batch {batch} waits for the condition {dependencies}"
 
 
 def _count_pages(queue: JobQueue, place: Place) -> Counter[int]:

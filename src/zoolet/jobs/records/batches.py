@@ -6,10 +6,11 @@ records and errors.
 
 import json
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.records import job_names
+from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_znode_name
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.records.transitions import JobState
@@ -34,13 +35,13 @@ class BatchRecord:
         name: the batch's name.
         jobs: the number of requests in the batch.
         submitted_ms: the time of submission, in milliseconds since the epoch.
-        after: the name of the batch that must end before this batch starts; None: no batch.
+        dependencies: what must end before this batch starts; None: nothing.
     """
 
     name: str
     jobs: int
     submitted_ms: int
-    after: str | None = None
+    dependencies: Dependencies | None = None
 
     @classmethod
     def decode(cls, name: str, value: bytes) -> Self:
@@ -54,28 +55,47 @@ class BatchRecord:
         except ValueError as error:
             raise UnreadableJobError(f"the record of batch {name} is not JSON: {error}") from None
         fields = found if isinstance(found, dict) else {}
-        jobs, submitted_ms, after = (fields.get(key) for key in ("jobs", "submitted_ms", "after"))
+        jobs, submitted_ms = (fields.get(key) for key in ("jobs", "submitted_ms"))
+        try:
+            dependencies = _dependencies(fields)
+        except ValueError:
+            jobs, dependencies = None, None
         if (
             type(jobs) is int
             and 0 <= jobs <= BATCH_JOBS_LIMIT
             and type(submitted_ms) is int
             and 0 <= submitted_ms <= TIME_LIMIT_MS
-            and (after is None or is_batch_name(after))
         ):
-            return cls(name, jobs, submitted_ms, after)
+            return cls(name, jobs, submitted_ms, dependencies)
         raise UnreadableJobError(
             f"the record of batch {name} is invalid: correct the batch's znode, or delete it"
         )
 
     def encode(self) -> bytes:
         """Return the znode's value."""
-        value = {"jobs": self.jobs, "submitted_ms": self.submitted_ms}
-        return json.dumps(value | ({"after": self.after} if self.after else {})).encode()
+        value: dict[str, Any] = {"jobs": self.jobs, "submitted_ms": self.submitted_ms}
+        if self.dependencies is not None and self.dependencies.is_simple:
+            value["after"] = self.dependencies.after[0]
+        elif self.dependencies is not None:
+            value["dependencies"] = self.dependencies.as_json()
+        return json.dumps(value).encode()
 
     @property
     def chunks(self) -> int:
         """The number of znodes ``jobs-<n>`` that name the batch's jobs."""
         return -(-self.jobs // CHUNK_JOBS)
+
+
+def _dependencies(fields: dict[str, Any]) -> Dependencies | None:
+    """Return the dependencies in a record; raise ValueError if they are invalid."""
+    if fields.get("dependencies") is not None:
+        return Dependencies.from_json(fields["dependencies"])
+    after = fields.get("after")
+    if after is None:
+        return None
+    if not is_batch_name(after):
+        raise ValueError("after is not the name of a batch")
+    return Dependencies((after,))
 
 
 ORIGINS = ("NEW", "JOINED", "STORED")
@@ -98,11 +118,6 @@ def check_name(name: str) -> None:
             f"batch name {name!r}: "
             + (reason or f"a batch name has no / and 1 to {NAME_LIMIT} characters")
         )
-
-
-def decode_chain(data: bytes) -> str:
-    """Decode the value of a znode ``chains/<name>``: the name of the batch that is waited for."""
-    return data.decode(errors="backslashreplace")
 
 
 def decode_chunk(batch: str, data: bytes) -> list[tuple[str, str]]:

@@ -56,6 +56,8 @@ class Job(NamedTuple):
         expires_ms: the time after which no worker starts the job (`JobRequest`).
         batch: the name of the batch that the job belongs to; None: no batch.
         chained: whether the job waits until another batch has ended.
+        receives: the name of the parameter that gets the results of the jobs for which the job's
+            batch waited; None: no parameter.
         waits_for: why the job is in deferred: ``time``, ``batch`` or ``limit``; None if it can
             start.
         import_since_ms: the time when a worker first failed to import the task; None: never.
@@ -102,6 +104,7 @@ class Job(NamedTuple):
     expires_ms: int | None = None
     batch: str | None = None
     chained: bool = False
+    receives: str | None = None
     waits_for: str | None = None
     import_since_ms: int | None = None
     import_tries: int = 0
@@ -137,6 +140,7 @@ class Job(NamedTuple):
         *,
         batch: str | None = None,
         chained: bool = False,
+        receives: str | None = None,
     ) -> Self:
         """Return the job for ``request``, not yet submitted.
 
@@ -177,6 +181,7 @@ class Job(NamedTuple):
             expires_ms=request.expires_ms,
             batch=batch,
             chained=chained,
+            receives=receives,
             waits_for=_first_wait(request, now_ms, chained=chained),
             soft_timeout_ms=request.soft_timeout_ms,
             jitter_percent=request.jitter_percent,

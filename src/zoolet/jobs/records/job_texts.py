@@ -22,6 +22,7 @@ _REQUEST_FIELDS: Final = (
     "expires_ms",
     "batch",
     "chained",
+    "receives",
     "waits_for",
     "import_since_ms",
     "import_tries",

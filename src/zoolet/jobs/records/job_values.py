@@ -45,6 +45,8 @@ IMPORT_TRIES_LIMIT = 1000
 the delays leave time for about 25 tries."""
 TASK_LIMIT_CHARACTERS = 500
 """The most characters of a task's name."""
+PARAMETER_LIMIT_CHARACTERS = 200
+"""The most characters of the name of the parameter that gets results."""
 NAME_LIMIT_CHARACTERS = 400
 """The most characters of an id or name in a job's value: its worker, batch, key, submission."""
 TAGS_LIMIT = 16
@@ -313,6 +315,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "expires_ms": _TIME,
     "batch": _ZnodeName(or_null=True),
     "chained": _OneOf(True, False),
+    "receives": _Text(PARAMETER_LIMIT_CHARACTERS, or_null=True),
     "waits_for": _OneOf(WAITS_FOR_TIME, WAITS_FOR_BATCH, WAITS_FOR_LIMIT, None),
     "import_since_ms": _TIME,
     "import_tries": _Number(0, IMPORT_TRIES_LIMIT),

@@ -63,6 +63,7 @@ class Event(StrEnum):
     GIVE_BACK = "the worker gives the job back"
     LOSE_WORKER = "the worker's session ends"
     EXPIRE = "the job expires"
+    SKIP = "the condition of its batch cannot become true"
     CANCEL = "the job is cancelled"
     UNREADABLE = "the job's value is found to be invalid"
     RETRY = "the job is retried"
@@ -153,6 +154,7 @@ TRANSITIONS: Final = (
     Transition(Event.LOSE_WORKER, _OWNED, _TAKEN, _UNOWNED, _PENDING, _LOST),
     Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DEFERRED, _PENDING, _LOST_LATER),
     Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DONE, _FAILED, _LOST_END),
+    Transition(Event.SKIP, _DEFERRED, _WAITS, _DONE, _FAILED, (_DELETE, _LEAVE, _CREATE, _LOG)),
     Transition(Event.CANCEL, _DEFERRED, _WAITS, _DONE, _FAILED, (_DELETE, _LEAVE, _CREATE, _LOG)),
     Transition(Event.CANCEL, _UNOWNED, _WAITS, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
     Transition(Event.CANCEL, _OWNED, _TAKEN, _DONE, _FAILED, _LOST_END),

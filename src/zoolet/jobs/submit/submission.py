@@ -22,6 +22,7 @@ from zoolet.jobs.errors import (
     InvalidJobError,
     JobError,
     JobNotFoundError,
+    UnknownBatchError,
     UnreadableJobError,
 )
 from zoolet.jobs.records.batches import (
@@ -31,12 +32,13 @@ from zoolet.jobs.records.batches import (
     check_name,
     decode_chunk,
 )
+from zoolet.jobs.records.dependencies import Dependencies, is_job
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.submit.entering import Entrance, NewJob
 from zoolet.jobs.submit.keys import Named, NameKeys, WorkKey, read_key
-from zoolet.jobs.znodes.batch_log import batch_path, chain_path, chunk_path, read_record
+from zoolet.jobs.znodes.batch_log import batch_path, chain_path, chunk_path
 from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.multis import multis
@@ -97,14 +99,23 @@ class Submitter:
         return self._submit(self._wanted(requests, reuse), None)
 
     def submit_batch(
-        self, requests: Sequence[JobRequest], name: str, *, reuse: bool | None, after: str | None
+        self,
+        requests: Sequence[JobRequest],
+        name: str,
+        *,
+        reuse: bool | None,
+        after: Dependencies | None,
+        receives: str | None = None,
     ) -> list[Submission]:
         """Create a batch, submit its jobs, and return the submission for each request, in order.
+
+        ``receives`` is the name of the parameter that gets the results of the dependencies.
 
         Raises:
             InvalidJobError: one of the requests, or the name, is invalid; nothing was submitted.
             BatchExistsError: the queue already has a batch of this name.
-            UnknownBatchError: the batch ``after`` does not exist.
+            UnknownBatchError: a batch for which this batch waits does not exist.
+            JobNotFoundError: a job for which this batch waits does not exist.
         """
         check_name(name)
         if len(requests) > BATCH_JOBS_LIMIT:
@@ -112,9 +123,9 @@ class Submitter:
                 f"a batch has at most {BATCH_JOBS_LIMIT} jobs, not {len(requests)}: submit several"
                 " batches"
             )
-        wanted = self._wanted(requests, reuse, name, chained=after is not None)
+        wanted = self._wanted(requests, reuse, name, chained=after is not None, receives=receives)
         if after is not None:
-            read_record(self._layout, after)
+            self._check_dependencies(after)
         record = BatchRecord(name, len(wanted), self._clock_ms(), after)
         path = batch_path(self._layout, name)
         operations = [Create(path, record.encode()), Create(f"{path}/log", b"")]
@@ -131,6 +142,18 @@ class Submitter:
             ) from None
         return self._submit(wanted, record)
 
+    def _check_dependencies(self, dependencies: Dependencies) -> None:
+        """Raise an error unless all batches and jobs exist; so no batches can wait in a circle."""
+        jobs = [name for name in dependencies.after if is_job(name)]
+        batches = [name for name in dependencies.after if not is_job(name)]
+        found = self._znodes.which_exist([batch_path(self._layout, name) for name in batches])
+        for name, exists in zip(batches, found, strict=True):
+            if not exists:
+                raise UnknownBatchError(f"no batch {name} is in this queue")
+        for name, place in zip(jobs, self._layout.where(jobs), strict=True):
+            if place is None:
+                self._layout.find(name)
+
     def _stands(self, path: str, record: BatchRecord) -> bool:
         found = self._znodes.get(path)
         return found is not None and found.data == record.encode()
@@ -142,20 +165,30 @@ class Submitter:
         batch: str | None = None,
         *,
         chained: bool = False,
+        receives: str | None = None,
     ) -> list[_Wanted]:
         now_ms, submission = self._clock_ms(), uuid.uuid4().hex[:16]
         wanted = []
         for number, request in enumerate(requests):
             try:
                 draft = Job.draft(
-                    request, f"{submission}-{number}", now_ms, batch=batch, chained=chained
+                    request,
+                    f"{submission}-{number}",
+                    now_ms,
+                    batch=batch,
+                    chained=chained,
+                    receives=receives,
                 )
             except InvalidJobError as error:
                 if len(requests) == 1:
                     raise
                 raise InvalidJobError(f"request {number}: {error}") from None
-            is_reused = request.identifies_work if reuse is None else reuse
-            wanted.append(_Wanted(draft, is_reused, is_reused or request.identifies_work))
+            identifies_work = request.identifies_work
+            if receives is not None:
+                # The results of other jobs are a part of the work, and no key identifies them.
+                identifies_work = request.idempotency_key is not None
+            is_reused = identifies_work if reuse is None else reuse
+            wanted.append(_Wanted(draft, is_reused, is_reused or identifies_work))
         return wanted
 
     def _submit(self, wanted: Sequence[_Wanted], record: BatchRecord | None) -> list[Submission]:

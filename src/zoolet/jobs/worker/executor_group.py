@@ -16,11 +16,15 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from zoolet.jobs.execution.attempts import Work
 from zoolet.jobs.execution.executors import Executor
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
+
+ReadInputs = Callable[[JobInHand], None]
+"""A function that reads the results that a job in hand receives, and then calls `give_with`."""
 
 
 class ExecutorGroup:
@@ -31,6 +35,7 @@ class ExecutorGroup:
         most_jobs: the number of jobs that an executor gets before it is replaced; None for no
             limit.
         clock: returns the time in seconds, for tests.
+        read_inputs: called with a job in hand that receives results of other jobs.
 
     Attributes:
         executors: the executors by number, in the order of their numbers. The mapping is replaced,
@@ -43,12 +48,14 @@ class ExecutorGroup:
         hands: JobsInHand,
         most_jobs: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        read_inputs: ReadInputs | None = None,
     ) -> None:
         self.executors: Mapping[int, Executor] = {}
         self.retiring: frozenset[int] = frozenset()
         self._hands = hands
         self._most_jobs = most_jobs
         self._clock = clock
+        self._read_inputs = read_inputs
         self._giving = threading.Lock()
         self._numbers = itertools.count()
         self._given: dict[int, int] = {}
@@ -177,7 +184,25 @@ class ExecutorGroup:
                     self._hands.put(job, number)
                 self._given[number] += len(given)
                 self._used_at[number] = self._clock()
-                self.executors[number].give([_work(job) for job in given])
+                works = [_work(job) for job in given if job.receives is None]
+                if works:
+                    self.executors[number].give(works)
+                if len(works) < len(given):
+                    self._let_read([job for job in given if job.receives is not None])
+
+    def _let_read(self, jobs: Sequence[Job]) -> None:
+        """Let the results be read that these jobs receive; then `give_with` is called."""
+        for job in jobs:
+            held = self._hands.get(job.name)
+            if held is not None and self._read_inputs is not None:
+                self._read_inputs(held)
+
+    def give_with(self, held: JobInHand, parameters: dict[str, Any]) -> None:
+        """Give a job to its executor, with these parameters, if it is still in hand."""
+        with self._giving:
+            if self._hands.get(held.job.name) is held and not held.has_ended:
+                work = _work(held.job)._replace(parameters=parameters)
+                self.executors[held.executor].give([work])
 
     def _least_loaded(self) -> int:
         """Return the executor with the fewest jobs; a retiring one only if all executors retire."""

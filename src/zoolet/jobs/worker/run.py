@@ -43,6 +43,7 @@ from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_control import ExecutorControl, ExecutorLimits
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.health import WorkerHealth, why_not_live, why_not_ready
+from zoolet.jobs.worker.inputs import InputReader
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
@@ -129,7 +130,9 @@ class WorkerRun:
             on_registered=self._housekeeping.line_up,
             on_lost=self._abandon_all,
         )
-        self._executors = ExecutorGroup(self.hands, options.limits.jobs)
+        self._executors = ExecutorGroup(
+            self.hands, options.limits.jobs, read_inputs=self._read_inputs
+        )
         self.control = ExecutorControl(
             self._executors,
             self.hands,
@@ -160,6 +163,13 @@ class WorkerRun:
             wake=self._wake,
             on_step=self._step,
             on_failure=on_failure,
+        )
+        self._inputs = InputReader(
+            self.queue,
+            self._results,
+            give=self._executors.give_with,
+            on_ended=self._listener.ended,
+            start_thread=self._start_thread,
         )
         self._attempter: Attempter | None = None
 
@@ -225,6 +235,7 @@ class WorkerRun:
             giving_back.start()
             giving_back.join(GIVE_BACK_S)
             self._housekeeping.stop()
+            self._inputs.close()
         self._link.close(CLOSE_S)
         if self._is_connected:
             self._results.close()
@@ -312,6 +323,9 @@ class WorkerRun:
             self._on_failure(error)
 
     # --- Calls from the parts
+
+    def _read_inputs(self, held: JobInHand) -> None:
+        self._inputs.read(held)
 
     def _step(self, step: str, names: Sequence[str]) -> None:
         if self._options.on_step is not None:

@@ -3,7 +3,7 @@
     batches/<name>               the number of jobs, the time of submission, the batch before it
     batches/<name>/jobs-<n>      the names of jobs n * 50 to n * 50 + 49, in order of submission
     batches/<name>/log/e-<seq>   names of ended jobs; created by the multi that moves them to done
-    chains/<name>                exists while the batch waits for the batch before it
+    chains/<name>                exists while the batch waits for other batches or jobs
 
 The server numbers the log's entries without gaps, so a program that follows a batch reads the next
 entry by its name and lists no children. If a retried job ends, the log names the job again. This
@@ -12,12 +12,12 @@ package.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from zoolet.jobs.errors import UnknownBatchError
 from zoolet.jobs.records.batches import BatchRecord, check_name, decode_chunk, decode_entry
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.transitions import JobState
+from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.znodes.layout import BATCHES, CHAINS, Layout
 from zoolet.jobs.znodes.link import Watch
 from zoolet.jobs.znodes.operations import Create
@@ -99,14 +99,25 @@ def read_log(layout: Layout, name: str, first: int) -> tuple[Ended, int]:
 
 
 class BatchEnd:
-    """Finds out when all jobs of a batch have ended. It reads each entry of the log only once."""
+    """Finds out when all jobs of a batch have ended. It reads each entry of the log only once.
+
+    Attributes:
+        failed: the jobs that are FAILED, as the last check found them.
+        lost: the jobs that were removed before their end was known.
+        is_unknown: whether the batch does not exist.
+    """
 
     def __init__(self, layout: Layout, name: str) -> None:
         self._layout = layout
         self._name = name
         self._outstanding: set[str] | None = None
         self._joined: set[str] = set()
+        self._known: set[str] = set()
+        """The jobs whose end is known."""
         self._next_entry = 0
+        self.failed: set[str] = set()
+        self.lost: set[str] = set()
+        self.is_unknown = False
 
     @property
     def outstanding(self) -> frozenset[str]:
@@ -114,9 +125,18 @@ class BatchEnd:
         return frozenset(self._outstanding or ())
 
     def forget(self, names: Collection[str]) -> None:
-        """Stop waiting for these jobs: they were deleted, and no log or watch tells of that."""
+        """Stop waiting for these jobs: no log or watch tells of their end or deletion."""
         if self._outstanding is not None:
-            self._outstanding.difference_update(names)
+            gone = self._outstanding.intersection(names)
+            self._outstanding -= gone
+            self._note_ends({job.name: job.state for job in self._layout.read(Place.DONE, gone)})
+            self.lost |= gone - self._known
+
+    def _note_ends(self, ended: Mapping[str, JobState]) -> None:
+        """Record the last known states of jobs of the batch; a job may have been retried."""
+        self._known |= ended.keys()
+        failed = {name for name, state in ended.items() if state is JobState.FAILED}
+        self.failed = (self.failed - ended.keys()) | failed
 
     def has_come(self, watch: Watch) -> bool:
         """Return whether all jobs have ended; if not, check again when the watch fires."""
@@ -125,6 +145,7 @@ class BatchEnd:
             try:
                 record = read_record(layout, self._name)
             except UnknownBatchError:
+                self.is_unknown = True
                 return True
             chunks = read_chunks(layout, record)
             for number, chunk in enumerate(chunks):
@@ -139,9 +160,12 @@ class BatchEnd:
             self._joined = {name for chunk in chunks for name, origin in chunk if origin != "NEW"}
         ended, self._next_entry = read_log(layout, self._name, self._next_entry)
         self._outstanding -= ended.keys()
+        self._note_ends(ended)
         left = sorted(self._joined & self._outstanding)
         is_done = layout.znodes.exists_all([(layout.done(name), watch) for name in left])
-        self._outstanding -= {n for n, done in zip(left, is_done, strict=True) if done}
+        joined = [name for name, done in zip(left, is_done, strict=True) if done]
+        self._outstanding.difference_update(joined)
+        self._note_ends({job.name: job.state for job in layout.read(Place.DONE, joined)})
         if not self._outstanding:
             return True
         if layout.znodes.exists(entry_path(layout, self._name, self._next_entry), watch):

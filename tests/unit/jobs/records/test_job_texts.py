@@ -13,7 +13,8 @@ from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import JobState
 
 LEFT_OUT_IF_UNSET = (
-    "backoff_ms", "timeout_ms", "not_before_ms", "expires_ms", "batch", "chained", "waits_for",
+    "backoff_ms", "timeout_ms", "not_before_ms", "expires_ms", "batch", "chained", "receives",
+    "waits_for",
     "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
     "source", "tags", "limit_key", "limit", "slots", "losses", "progress", "stored", "output",
 )  # fmt: skip
@@ -46,6 +47,7 @@ jobs = st.builds(
     expires_ms=st.none() | numbers,
     batch=st.none() | texts,
     chained=st.booleans(),
+    receives=st.none() | texts,
     waits_for=st.none() | st.sampled_from(["time", "batch"]),
     import_since_ms=st.none() | numbers,
     import_tries=st.integers(0, 20),
