@@ -265,6 +265,7 @@ _MODULES = {
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerGoneError": "zoolet.jobs.errors",
+    "WorkerHealth": "zoolet.jobs.worker.health",
     "current_job": "zoolet.jobs.context.current_job",
     "task": "zoolet.jobs.tasks.task",
 }
