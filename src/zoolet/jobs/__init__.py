@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
+    from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup
     from zoolet.jobs.queue.queue import JobQueue
@@ -97,6 +98,7 @@ __all__ = [
     "AsyncBatch",
     "AsyncDispatcher",
     "AsyncMapResult",
+    "Attempt",
     "AttemptError",
     "AttemptOutput",
     "Batch",
@@ -126,6 +128,7 @@ __all__ = [
     "JobCancelledError",
     "JobError",
     "JobFailedError",
+    "JobHooks",
     "JobNotFoundError",
     "JobQueue",
     "JobRequest",
@@ -186,6 +189,7 @@ _MODULES = {
     "AsyncBatch": "zoolet.jobs.aio.batch",
     "AsyncDispatcher": "zoolet.jobs.aio.dispatcher",
     "AsyncMapResult": "zoolet.jobs.aio.batch",
+    "Attempt": "zoolet.jobs.hooks.job_hooks",
     "AttemptError": "zoolet.jobs.records.job_values",
     "AttemptOutput": "zoolet.jobs.records.job_values",
     "Batch": "zoolet.jobs.dispatcher.batch",
@@ -214,6 +218,7 @@ _MODULES = {
     "Job": "zoolet.jobs.records.job",
     "JobCancelledError": "zoolet.jobs.errors",
     "JobError": "zoolet.jobs.errors",
+    "JobHooks": "zoolet.jobs.hooks.job_hooks",
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
     "JobNotFoundError": "zoolet.jobs.errors",
     "JobQueue": "zoolet.jobs.queue.queue",
@@ -263,7 +268,6 @@ _MODULES = {
     "UnreadableJobError": "zoolet.jobs.errors",
     "When": "zoolet.jobs.records.dependencies",
     "Worker": "zoolet.jobs.worker.worker",
-    "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerGoneError": "zoolet.jobs.errors",
     "WorkerHealth": "zoolet.jobs.worker.health",
     "current_job": "zoolet.jobs.context.current_job",

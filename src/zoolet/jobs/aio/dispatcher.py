@@ -25,6 +25,7 @@ from zoolet.jobs.datasets.datasets import Datasets
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.dispatcher.graphs import After
 from zoolet.jobs.errors import JobError
+from zoolet.jobs.hooks.job_hooks import JobHooks
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
@@ -70,6 +71,7 @@ class AsyncDispatcher:
         create: whether to create the queue if it does not exist.
         result_store: the URL of the result store; None: the URL in the queue's settings.
         connect_timeout_ms: the time limit for connecting if ``client`` is a text.
+        hooks: objects whose methods are called when jobs are submitted and results are received.
     """
 
     def __init__(
@@ -80,12 +82,14 @@ class AsyncDispatcher:
         create: bool = False,
         result_store: str | None = None,
         connect_timeout_ms: int = 10_000,
+        hooks: Sequence[JobHooks] = (),
     ) -> None:
         self._client = client
         self._root = root
         self._create = create
         self._result_store = result_store
         self._connect_timeout_ms = connect_timeout_ms
+        self._hooks = hooks
         self._opened: AsyncClient | None = None
         self._inner: Dispatcher | None = None
         self._undoing: set[asyncio.Task[None]] = set()
@@ -107,7 +111,14 @@ class AsyncDispatcher:
             settings, root = client.moving_chroot(root)
             client = self._opened = await opened(settings)
         link = AsyncLink(client)
-        new = partial(_Bridged, link, root, create=self._create, result_store=self._result_store)
+        new = partial(
+            _Bridged,
+            link,
+            root,
+            create=self._create,
+            result_store=self._result_store,
+            hooks=self._hooks,
+        )
         try:
             self._inner = await run(new)
         except BaseException:

@@ -15,9 +15,11 @@ import click
 from zoolet.jobs.cli.options import Target, errors_as_messages, queue_options
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
+from zoolet.jobs.hooks.job_hooks import load_hooks
 from zoolet.jobs.worker import health_server
 from zoolet.jobs.worker.executor_control import IDLE_LEAST_S, IDLE_S
 from zoolet.jobs.worker.service_reports import ServiceReports
+from zoolet.jobs.worker.task_histograms import TaskHistograms
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
 from zoolet.process.service_manager import ServiceManager
 
@@ -159,6 +161,13 @@ from zoolet.process.service_manager import ServiceManager
 @click.option(
     "--on-step", help="Function that is called at each step of jobs, for tracing: module:function."
 )
+@click.option(
+    "--hooks",
+    "hook_names",
+    multiple=True,
+    help="Class of hooks that are called when attempts start and end: module:class. May be"
+    " repeated.",
+)
 def worker(
     *,
     target: Target,
@@ -170,6 +179,7 @@ def worker(
     health_port: int | None,
     health_address: str,
     status_file: Path | None,
+    hook_names: tuple[str, ...],
     log_level: str,
     log_format: str,
     **options: Any,
@@ -186,27 +196,20 @@ def worker(
     become_init()
     with errors_as_messages():
         connection = replace(target.connection, session_timeout_ms=session_timeout_ms)
+        hooks = load_hooks(hook_names)
+        histograms = None if metrics_port is None else TaskHistograms()
         running = Worker(
-            connection, target.root, executor_idle_s=executor_idle_ms / 1000, **options
+            connection,
+            target.root,
+            executor_idle_s=executor_idle_ms / 1000,
+            hooks=[*hooks, *([histograms] if histograms is not None else [])],
+            **options,
         )
 
     def on_started() -> None:
-        kind = "threads" if options["threads"] else "processes"
-        loader = options["loader"]
-        target.printer.answer(
-            {
-                "worker": running.worker_id,
-                "queue": target.root,
-                "server": connection.hosts,
-                "executors": running.executor_count,
-                "kind": kind,
-                "loader": loader,
-            },
-            f"worker {running.worker_id}: queue {target.root} on {connection.hosts},"
-            f" {running.executor_count} executor(s) in {kind}, loader {loader or '(none)'}",
-        )
+        _tell_started(target, running, connection.hosts, options)
         if metrics_port is not None:
-            _serve_metrics(running, metrics_port)
+            _serve_metrics(running, metrics_port, histograms)
 
     reports = ServiceReports(
         running, target.root, status_file, ServiceManager.take(os.environ, os.getpid())
@@ -220,6 +223,23 @@ def worker(
         raise click.ClickException(f"the worker ended: {reason}") from running.failure
 
 
+def _tell_started(target: Target, running: Worker, hosts: str, options: dict[str, Any]) -> None:
+    kind = "threads" if options["threads"] else "processes"
+    loader = options["loader"]
+    target.printer.answer(
+        {
+            "worker": running.worker_id,
+            "queue": target.root,
+            "server": hosts,
+            "executors": running.executor_count,
+            "kind": kind,
+            "loader": loader,
+        },
+        f"worker {running.worker_id}: queue {target.root} on {hosts},"
+        f" {running.executor_count} executor(s) in {kind}, loader {loader or '(none)'}",
+    )
+
+
 def _serve_health(running: Worker, port: int, address: str) -> None:
     """Serve the health from the start on, so that probes see a worker that starts."""
     try:
@@ -231,11 +251,11 @@ def _serve_health(running: Worker, port: int, address: str) -> None:
     click.echo(f"health on port {server.server_port} of {address}", err=True)
 
 
-def _serve_metrics(running: Worker, port: int) -> None:
+def _serve_metrics(running: Worker, port: int, histograms: TaskHistograms | None) -> None:
     from zoolet.jobs.worker import metrics  # noqa: PLC0415 -- only if metrics are asked for
 
     try:
-        port = metrics.serve(running, port)
+        port = metrics.serve(running, port, histograms=histograms)
     except OSError as error:
         raise click.ClickException(f"cannot serve metrics on port {port}: {error}") from None
     click.echo(f"metrics on http://{metrics.ADDRESS}:{port}/metrics")

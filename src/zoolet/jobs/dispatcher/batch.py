@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from zoolet.jobs.dispatcher.batch_progress import BatchProgress
 from zoolet.jobs.errors import JobError, JobNotFoundError, JobTimeoutError, UnreadableJobError
+from zoolet.jobs.hooks.job_hooks import HookCalls
 from zoolet.jobs.queue.deleted_jobs import Vanished
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.batches import CHUNK_JOBS, BatchRecord
@@ -71,12 +72,14 @@ class Batch:
         submissions: Sequence[Submission],
         name: str | None,
         results: ResultReader,
+        hooks: HookCalls | None = None,
     ) -> None:
         self._queue = jobs
         self._znodes = jobs.layout.znodes
         self.name = name
         self.submissions = tuple(submissions)
         self._results = results
+        self._hooks = hooks
         own = {s.name for s in submissions if s.origin is Origin.NEW} if name is not None else set()
         self._outstanding = dict.fromkeys(self.names)
         self._finished: dict[str, JobState] = {}
@@ -100,6 +103,7 @@ class Batch:
         name: str,
         results: ResultReader,
         *,
+        hooks: HookCalls | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> "Batch":
         """Return the batch of this name, which any process may have submitted.
@@ -116,7 +120,7 @@ class Batch:
             chunks = read_chunks(jobs.layout, record)
         _check_complete(record, chunks)
         submissions = [Submission(job, Origin(origin)) for chunk in chunks for job, origin in chunk]
-        return cls(jobs, submissions, name, results)
+        return cls(jobs, submissions, name, results, hooks)
 
     @property
     def names(self) -> list[str]:
@@ -187,6 +191,8 @@ class Batch:
     def _take_ready(self) -> Job:
         job = self._ready.popleft()
         self._outstanding.pop(job.name, None)
+        if self._hooks is not None:
+            self._hooks.received(job)
         return job
 
     def _wait_for_event(self, wait_s: float | None) -> str | None:

@@ -18,6 +18,7 @@ from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.dispatcher.graphs import After, dependencies_of
 from zoolet.jobs.dispatcher.maps import MapResult, map_requests
 from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.hooks.job_hooks import HookCalls, JobHooks
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
@@ -49,6 +50,7 @@ class Dispatcher:
         result_store: the URL of the result store; None: the URL in the queue's settings. Use this,
             for example, if the URL in the settings has no password.
         connect_timeout_ms: the time limit for connecting if ``client`` is a text.
+        hooks: objects whose methods are called when jobs are submitted and results are received.
 
     Attributes:
         queue: the queue.
@@ -70,7 +72,9 @@ class Dispatcher:
         create: bool = False,
         result_store: str | None = None,
         connect_timeout_ms: int = 10_000,
+        hooks: Sequence[JobHooks] = (),
     ) -> None:
+        self._hooks = HookCalls(hooks)
         self._home = HomeProcess()
         self._opened: Link | None = None
         if isinstance(client, str):
@@ -150,8 +154,10 @@ class Dispatcher:
     ) -> Batch:
         """Submit the job of a request, and return a batch that has only this job; see `submit`."""
         with self._within(timeout_s, "submit", unknown="the job may have been submitted"):
-            submissions = self._submitter.submit([request], reuse=reuse)
-        return Batch(self.queue, submissions, None, self.results)
+            submissions = self._hooks.submitting(
+                [request], lambda requests: self._submitter.submit(requests, reuse=reuse)
+            )
+        return Batch(self.queue, submissions, None, self.results, self._hooks)
 
     def submit_batch(
         self,
@@ -202,10 +208,13 @@ class Dispatcher:
             raise InvalidJobError("receive needs after, which says whose results are received")
         unknown = f"jobs of the batch {name} may have been submitted"
         with self._within(timeout_s, "submit", unknown=unknown, each_request=True):
-            submissions = self._submitter.submit_batch(
-                requests, name, reuse=reuse, after=dependencies, receives=receive
+            submissions = self._hooks.submitting(
+                requests,
+                lambda all_: self._submitter.submit_batch(
+                    all_, name, reuse=reuse, after=dependencies, receives=receive
+                ),
             )
-        return Batch(self.queue, submissions, name, self.results)
+        return Batch(self.queue, submissions, name, self.results, self._hooks)
 
     def submit_chord(
         self,
@@ -309,7 +318,7 @@ class Dispatcher:
             BatchIncompleteError: some jobs of the batch are not submitted yet, or never will be.
             JobTimeoutError: the server did not reply in time.
         """
-        return Batch.follow(self.queue, name, self.results, timeout_s=timeout_s)
+        return Batch.follow(self.queue, name, self.results, hooks=self._hooks, timeout_s=timeout_s)
 
     def job(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Job:
         """Return a job from any place, with its result.

@@ -23,6 +23,8 @@ LOADERS = "zoolet.loaders"
 OPENERS = "zoolet.openers"
 """Entry point group of functions that open the dispatcher of tasks; zoolet has one of its own."""
 
+HOOKS = "zoolet.hooks"
+"""Entry point group of classes of hooks, called without arguments (`zoolet.jobs.JobHooks`)."""
 STEPS = "zoolet.steps"
 """Entry point group of step hooks, called as ``hook(step, names)``; ``names`` are names of jobs."""
 

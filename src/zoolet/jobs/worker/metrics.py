@@ -4,12 +4,19 @@ The figures are read at each request of Prometheus only. This module imports pro
 other modules of its package.
 """
 
+import itertools
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from zoolet.jobs.worker.task_histograms import BOUNDS_S, Histogram, TaskHistograms
 from zoolet.jobs.worker.worker import Worker
 
 ADDRESS = "127.0.0.1"
@@ -18,8 +25,9 @@ ADDRESS = "127.0.0.1"
 class WorkerCollector(Collector):
     """Collects the figures of a worker and of its queue."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, histograms: TaskHistograms | None = None) -> None:
         self._worker = worker
+        self._histograms = histograms
 
     def collect(self) -> Iterator[Metric]:
         """Yield the current figures."""
@@ -53,6 +61,17 @@ class WorkerCollector(Collector):
             if shares:
                 progress.add_metric([task], sum(shares) / len(shares))
         yield progress
+        if self._histograms is not None:
+            yield _histogram_metric(
+                "zoolet_worker_job_wait_seconds",
+                "Seconds from the time when a job could start to the start of its first attempt.",
+                self._histograms.waiting(),
+            )
+            yield _histogram_metric(
+                "zoolet_worker_attempt_seconds",
+                "Seconds from the start of a task to the end of its attempt.",
+                self._histograms.running(),
+            )
         jobs = GaugeMetricFamily("zoolet_queue_jobs", "Jobs in the queue.", labels=["place"])
         for place, count in self._worker.queue.counts().items():
             jobs.add_metric([place], count)
@@ -62,9 +81,25 @@ class WorkerCollector(Collector):
         )
 
 
-def serve(worker: Worker, port: int, address: str = ADDRESS) -> int:
-    """Start to serve the metrics until the process ends, and return the port."""
+def _histogram_metric(name: str, about: str, found: dict[str, Histogram]) -> Metric:
+    """Return a metric with the label ``task``; prometheus_client escapes the labels."""
+    metric = HistogramMetricFamily(name, about, labels=["task"])
+    bounds = [*map(str, BOUNDS_S), "+Inf"]
+    for task, histogram in found.items():
+        totals = itertools.accumulate(histogram.counts)
+        buckets = [(bound, float(total)) for bound, total in zip(bounds, totals, strict=True)]
+        metric.add_metric([task], buckets, histogram.sum_s)
+    return metric
+
+
+def serve(
+    worker: Worker, port: int, address: str = ADDRESS, histograms: TaskHistograms | None = None
+) -> int:
+    """Start to serve the metrics until the process ends, and return the port.
+
+    ``histograms`` are hooks of the worker; None for no histograms.
+    """
     registry = CollectorRegistry()
-    registry.register(WorkerCollector(worker))
+    registry.register(WorkerCollector(worker, histograms))
     server, _ = start_http_server(port, address, registry)
     return int(server.server_port)

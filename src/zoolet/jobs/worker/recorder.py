@@ -30,6 +30,8 @@ from zoolet.jobs.errors import (
 from zoolet.jobs.execution.attempts import Outcome
 from zoolet.jobs.execution.executors import LONG_S
 from zoolet.jobs.execution.logs import Label, tell
+from zoolet.jobs.hooks.attempt_calls import AttemptCalls
+from zoolet.jobs.hooks.job_hooks import Attempt, ready_ms_of
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
@@ -151,6 +153,7 @@ class AttemptRecorder:
         on_gone: called with the id of a worker that is not registered in the queue any more.
         on_report: called some seconds after the tally has changed.
         start_thread: starts a thread whose failure ends the worker.
+        calls: calls the hooks of the user; None if there are none.
 
     Attributes:
         tally: the counts of the worker's work.
@@ -168,6 +171,7 @@ class AttemptRecorder:
         on_gone: Callable[[str], None],
         on_report: Callable[[], None],
         start_thread: Callable[[Callable[[], None]], object],
+        calls: AttemptCalls | None = None,
     ) -> None:
         self._jobs = jobs
         self._hands = hands
@@ -179,6 +183,7 @@ class AttemptRecorder:
         self._on_gone = on_gone
         self._on_report = on_report
         self._start_thread = start_thread
+        self._calls = calls
         self._news: queue.SimpleQueue[_News | None] = queue.SimpleQueue()
         self._to_store: queue.SimpleQueue[_ToStore | None] = queue.SimpleQueue()
         self._has_storer = False
@@ -204,6 +209,8 @@ class AttemptRecorder:
         held.cache_hit = cache_hit
         held.started_ms = self._jobs.clock_ms()
         self._news.put(held)
+        if self._calls is not None:
+            self._calls.started(held.job, held.started_ms)
 
     def progressed(self, held: JobInHand, progress: Progress) -> None:
         """Request that the progress of a job is recorded; executors limit how often."""
@@ -384,6 +391,8 @@ class AttemptRecorder:
         for after in made:
             if after.name in outcomes and after.state is not JobState.SUCCESSFUL:
                 _tell_failed(after, outcomes[after.name])
+        if self._calls is not None:
+            _call_hooks(self._calls, ended, made)
         self._on_step("finished", names)
 
     def _count(self, made: Sequence[Job], lost: int) -> None:
@@ -440,6 +449,19 @@ def _running_move(held: JobInHand, now_ms: int) -> Move:
     if progress is not None:
         after = after._replace(progress=progress)
     return Move(Event.START, Place.OWNED, before, after)
+
+
+def _call_hooks(calls: AttemptCalls, ended: Sequence[_Ended], made: Sequence[Job]) -> None:
+    """Call the hooks for the attempts whose outcomes were recorded."""
+    by_name = {job.name: job for job in made}
+    for one in ended:
+        after = by_name.get(one.held.job.name)
+        if after is None or one.outcome is None or one.outcome.is_task_missing:
+            continue
+        before, succeeded = one.held.job, after.state is JobState.SUCCESSFUL
+        error = None if succeeded else after.errors[-1].message
+        started_ms, ready_ms = one.held.started_ms, ready_ms_of(before)
+        calls.ended(Attempt(after, before.attempts + 1, ready_ms, started_ms, one.at_ms, error))
 
 
 def _move_of(ended: _Ended) -> Move:

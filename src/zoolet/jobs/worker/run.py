@@ -35,6 +35,8 @@ from zoolet.jobs.errors import DisconnectedError, ExecutorError, JobError
 from zoolet.jobs.execution.attempts import Attempter, Setup
 from zoolet.jobs.execution.executors import Executor, ThreadExecutor
 from zoolet.jobs.execution.output import OutputLog
+from zoolet.jobs.hooks.attempt_calls import AttemptCalls
+from zoolet.jobs.hooks.job_hooks import HookCalls, JobHooks
 from zoolet.jobs.housekeeping.line import Housekeeping
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
@@ -79,6 +81,7 @@ class WorkerOptions:
             settings.
         on_step: called with the name of each step ("taken", "started", "ended" and others) and the
             names of the jobs that have reached it, for tests and tracing; None for no calls.
+        hooks: objects whose methods are called when attempts start and end.
     """
 
     connection: ConnectionSettings
@@ -89,6 +92,7 @@ class WorkerOptions:
     round_s: float
     result_store: str | None
     on_step: Callable[[str, list[str]], object] | None
+    hooks: tuple[JobHooks, ...] = ()
 
 
 class WorkerRun:
@@ -142,6 +146,8 @@ class WorkerRun:
             on_scaled=self.registration.report,
             on_failure=on_failure,
         )
+        hooks = HookCalls(options.hooks)
+        self._calls = AttemptCalls(hooks) if hooks else None
         self.recorder = AttemptRecorder(
             self.queue,
             self.hands,
@@ -153,6 +159,7 @@ class WorkerRun:
             on_gone=self.registration.gone,
             on_report=self.registration.report,
             start_thread=self._start_thread,
+            calls=self._calls,
         )
         self._taker = self._make_taker()
         self._listener = ExecutorListener(
@@ -195,6 +202,8 @@ class WorkerRun:
         self._recording = self._start_thread(self.recorder.record)
         self._start_thread(self._housekeeping.run)
         self._start_thread(self.control.run)
+        if self._calls is not None:
+            self._calls.start()
 
     def _make_taker(self) -> JobTaker:
         return JobTaker(
@@ -240,6 +249,8 @@ class WorkerRun:
         if self._is_connected:
             self._results.close()
         self._output_log.close()
+        if self._calls is not None:
+            self._calls.close()
         if self._attempter is not None:
             self._attempter.close()
 

@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import uuid
+from collections.abc import Sequence
 from typing import Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
@@ -19,6 +20,7 @@ from zoolet.jobs.execution import memory_limit
 from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.execution.memory_limit import bytes_of
+from zoolet.jobs.hooks.job_hooks import JobHooks
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.worker.executor_control import IDLE_S, ExecutorLimits
@@ -69,6 +71,8 @@ class Worker:
         on_step: the name of a function that is called after each step of jobs ("taken", "started",
             "ended" and others), for tests and tracing; None for no calls. Its arguments are the
             name of the step and the names of the jobs that have reached it.
+        hooks: objects whose methods `JobHooks.started` and `JobHooks.ended` are called, in a thread
+            of the worker.
 
     Raises:
         ExecutorError: tasks cannot run in processes on this system.
@@ -95,10 +99,10 @@ class Worker:
         connect_timeout_ms: int = 10_000,
         result_store: str | None = None,
         on_step: str | None = None,
+        hooks: Sequence[JobHooks] = (),
     ) -> None:
-        if executors < 1 or cache_groups < 1:
-            raise InvalidJobError("a worker needs at least 1 executor and room for 1 group")
-        _check_process_options(
+        _check_options(
+            {"executors": executors, "cache_groups": cache_groups},
             threads=threads,
             max_jobs_per_executor=max_jobs_per_executor,
             max_executor_mib=max_executor_mib,
@@ -128,6 +132,7 @@ class Worker:
             locality_wait_ms / 1000,
             result_store,
             None if on_step is None else load_function(on_step, STEPS),
+            tuple(hooks),
         )
         self._home = HomeProcess()
         self._ended = threading.Event()
@@ -270,14 +275,16 @@ def _settings(
     )
 
 
-def _check_process_options(*, threads: bool, **options: int | None) -> None:
-    """Check the options that are only for executors in processes, by name.
+def _check_options(counts: dict[str, int], *, threads: bool, **options: int | None) -> None:
+    """Check counts, and the options that are only for executors in processes, by name.
 
     Raises:
         InvalidJobError: an option is out of range, or the executors are threads.
         ExecutorError: tasks cannot run in processes on this system, or the system does not report
             the memory of processes.
     """
+    if min(counts.values()) < 1:
+        raise InvalidJobError("a worker needs at least 1 executor and room for 1 group")
     if sys.platform == "win32" and not threads:
         raise ExecutorError(f"{needs_posix('a worker')} A Worker with threads=True does, too.")
     for name, value in options.items():
