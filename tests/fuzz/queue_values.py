@@ -155,6 +155,7 @@ SETTINGS: dict[str, Any] = {
     "result_store": None,
     "keep_done_ms": None,
     "keep_done_jobs": None,
+    "history": None,
 }
 WORKER: dict[str, Any] = {
     "host": "here",

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     )
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
+    from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter
+    from zoolet.jobs.history.job_history import JobHistory
     from zoolet.jobs.loaders.groups import DatasetGroup
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.taking import TakeResult
@@ -123,12 +125,15 @@ __all__ = [
     "ForkedError",
     "FunctionNotFoundError",
     "GroupTask",
+    "HistoryEntry",
+    "HistoryFilter",
     "InvalidJobError",
     "Job",
     "JobCancelledError",
     "JobError",
     "JobFailedError",
     "JobHooks",
+    "JobHistory",
     "JobNotFoundError",
     "JobQueue",
     "JobRequest",
@@ -214,12 +219,15 @@ _MODULES = {
     "ForkedError": "zoolet.jobs.errors",
     "FunctionNotFoundError": "zoolet.jobs.errors",
     "GroupTask": "zoolet.jobs.tasks.task",
+    "HistoryEntry": "zoolet.jobs.history.entries",
+    "HistoryFilter": "zoolet.jobs.history.entries",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
     "JobCancelledError": "zoolet.jobs.errors",
     "JobError": "zoolet.jobs.errors",
     "JobHooks": "zoolet.jobs.hooks.job_hooks",
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
+    "JobHistory": "zoolet.jobs.history.job_history",
     "JobNotFoundError": "zoolet.jobs.errors",
     "JobQueue": "zoolet.jobs.queue.queue",
     "JobRequest": "zoolet.jobs.records.job_requests",

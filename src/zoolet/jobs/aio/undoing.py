@@ -37,7 +37,7 @@ def undo(jobs: JobQueue, created: Sequence[str]) -> None:
     for start in range(0, len(ordered), JOBS_AT_ONCE):
         some = ordered[start : start + JOBS_AT_ONCE]
         jobs.cancel(some, REASON)
-        remover.remove(layout.read(Place.DONE, some))
+        remover.remove(layout.read(Place.DONE, some), keeps_history=False)
     for path in created:
         if paths.parent_of(path) == batches:
             name = paths.name_of(path)

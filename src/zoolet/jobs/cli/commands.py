@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from zoolet.console.printing import Printer
 from zoolet.jobs.cli.dataset_commands import dataset as dataset_commands
 from zoolet.jobs.cli.limit_commands import limit_group
+from zoolet.jobs.cli.history_command import history
 from zoolet.jobs.cli.options import (
     FromNow,
     Target,
@@ -47,6 +48,7 @@ def jobs() -> None:
 
 for command in (*operating_commands, schedule, dataset_commands, limit_group):
     jobs.add_command(command)
+jobs.add_command(history)
 
 
 @jobs.command()

@@ -91,6 +91,21 @@ def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | No
         ) from None
 
 
+def past_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Return an option's value, a time or a time ago, in ms since the epoch, or as `FromNow`."""
+    if value is None:
+        return None
+    try:
+        if (span := _SPAN.fullmatch(f"+{value}")) is not None:
+            return FromNow(-int(span[1]) * UNIT_MS[span[2]])
+        return int(datetime.fromisoformat(value).astimezone().timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{value!r} is neither a time like 2026-01-31T08:00 nor a time ago like 24h (units: ms,"
+            " s, m, h, d)"
+        ) from None
+
+
 _queue_option = click.option(
     "--queue",
     "root",

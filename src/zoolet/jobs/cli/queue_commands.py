@@ -80,6 +80,12 @@ _settings = (
         type=click.IntRange(min=0),
         help="Approximate number of finished jobs to keep; the oldest are removed.",
     ),
+    click.option(
+        "--history/--no-history",
+        default=None,
+        help="Write the attempts and times of jobs to the result store's database before the jobs"
+        " are removed.  [default: --history if the queue has a --result-store]",
+    ),
 )
 
 
@@ -171,15 +177,21 @@ def status(dispatcher: Dispatcher, target: Target) -> None:
     else:
         printer.answer(None, "no workers")
     for worker, report in sorted(now.workers.items()):
-        if report.get("result_store_problem"):
-            problem = report["result_store_problem"]
-            line = f"worker {worker}: attempts with large results fail: {problem}"
-            printer.answer(None, line)
+        for name, effect in _PROBLEMS.items():
+            if report.get(name):
+                printer.answer(None, f"worker {worker}: {effect}: {report[name]}")
     if now.control.paused or now.control.paused_datasets:
         paused = "the queue" if now.control.paused else ", ".join(now.control.paused_datasets)
         printer.answer(None, f"paused: {paused}")
     if now.oldest is not None:
         printer.answer(None, f"oldest waiting job: {now.oldest.name}: {now.why}")
+
+
+_PROBLEMS = {
+    "result_store_problem": "attempts with large results fail",
+    "history_problem": "finished jobs are not removed",
+}
+"""The fields of a worker's report that name a problem, and the effect of each."""
 
 
 def _pauses(control: Control) -> dict[str, Any]:

@@ -38,10 +38,15 @@ search took, so that many deaths one by one do not keep the thread busy."""
 class Housekeeping:
     """A worker's place in the line; the thread that calls `run` waits and does the housekeeping."""
 
-    def __init__(self, jobs: JobQueue, results: ResultReader) -> None:
+    def __init__(
+        self,
+        jobs: JobQueue,
+        results: ResultReader,
+        on_history_problem: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
         self._jobs = jobs
         self._znodes = jobs.layout.znodes
-        self._remover = Remover(jobs, results)
+        self._remover = Remover(jobs, results, on_history_problem=on_history_problem)
         self._wake = threading.Event()
         self._releaser = Releaser(jobs, self._wake.set)
         self._scheduler = Scheduler(jobs, self._wake.set)
@@ -83,6 +88,7 @@ class Housekeeping:
         """Do all housekeeping that is due, although this worker may not be the first in line."""
         self._workers_stale.set()
         self._releaser.begin()
+        self._scheduler.begin()
         while self._keep() == 0.0:
             pass
 

@@ -2,7 +2,8 @@
 
 Invariants: only jobs in "done" are removed, and only if their znodes have the versions that were
 read; a job that is retried at the same time therefore stays. A key is removed only with the job
-that it refers to. This module imports `zoolet.jobs.errors`, `zoolet.jobs.queue`,
+that it refers to. If the queue has a history, a job is removed only after the database has stored
+its attempts and times. This module imports `zoolet.jobs.errors`, `zoolet.jobs.queue`,
 `zoolet.jobs.records` and `zoolet.jobs.results`.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import ResultStoreError, UnknownBatchError, UnreadableJobError
+from zoolet.jobs.history.job_history import JobHistory
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
 """The time, in seconds, between two removals of jobs."""
+PROBLEM_SHARE = 10
+"""The pause after a removal that the history stopped, as a multiple of the removal's time."""
 PAGE_EMPTY_MS = 60_000
 """The minimum age, in ms, of a page that is removed: a submitter may be about to use a new page."""
 
@@ -47,7 +51,11 @@ class Remover:
         jobs: JobQueue,
         results: ResultReader,
         clock_s: Callable[[], float] = time.monotonic,
+        on_history_problem: Callable[[str | None], None] = lambda _: None,
     ) -> None:
+        self._history = JobHistory(jobs, results)
+        self._on_history_problem = on_history_problem
+        self._problem: str | None = None
         self._jobs = jobs
         self._layout = jobs.layout
         self._znodes = jobs.layout.znodes
@@ -59,23 +67,47 @@ class Remover:
 
     def remove_if_due(self) -> None:
         """Remove jobs according to the queue's settings, if `EVERY_S` have passed."""
-        if self._clock_s() < self._due_s:
+        began_s = self._clock_s()
+        if began_s < self._due_s:
             return
-        self._due_s = self._clock_s() + EVERY_S
+        self._due_s = began_s + EVERY_S
         try:
             settings = self._layout.read_settings()
         except UnreadableJobError as error:
             log.warning("finished jobs are not removed: %s", error)
             settings = QueueSettings()
         if settings.keep_done_ms is not None or settings.keep_done_jobs is not None:
-            self.apply(settings.keep_done_ms, settings.keep_done_jobs)
+            try:
+                self.apply(settings.keep_done_ms, settings.keep_done_jobs)
+                self._tell(None)
+            except ResultStoreError as error:
+                self._tell(str(error))
+                # A database that does not reply must not stop the other duties of this thread.
+                ended_s = self._clock_s()
+                self._due_s = ended_s + max(EVERY_S, PROBLEM_SHARE * (ended_s - began_s))
         self.remove_empty_pages()
+
+    def _tell(self, problem: str | None) -> None:
+        """Log and report a change of the reason why jobs are not recorded in the history."""
+        if problem == self._problem:
+            return
+        self._problem = problem
+        if problem is None:
+            log.info("finished jobs are removed again")
+        else:
+            log.warning("finished jobs are not removed, because of the history: %s", problem)
+        self._on_history_problem(problem)
 
     def apply(self, keep_ms: int | None, keep_jobs: int | None) -> Removed:
         """Remove jobs that ended more than ``keep_ms`` ago, and all but the newest ``keep_jobs``.
 
         None means no limit. Batches without any job in the queue are removed, too.
+
+        Raises:
+            ResultStoreError: the jobs could not be recorded in the history; the jobs that were not
+                recorded are not removed.
         """
+        keeps_history = self._keeps_history()
         self._read_ends()
         oldest = sorted(self._finished, key=self._finished.__getitem__)
         over = 0 if keep_jobs is None else max(0, len(oldest) - keep_jobs)
@@ -85,7 +117,8 @@ class Remover:
         removed = 0
         for start in range(0, over, JOBS_AT_ONCE):
             some = oldest[start : min(over, start + JOBS_AT_ONCE)]
-            removed += self.remove(self._layout.read(Place.DONE, some))
+            jobs = self._layout.read(Place.DONE, some)
+            removed += self.remove(jobs, keeps_history=keeps_history)
             for name in some:
                 self._finished.pop(name, None)
         if removed:
@@ -101,11 +134,24 @@ class Remover:
             for job in self._layout.read(Place.DONE, [name for name in names if name not in known]):
                 self._finished[job.name] = job.finished_ms or 0
 
-    def remove(self, ended: Sequence[Job]) -> int:
-        """Remove jobs from "done", with their keys and stored results; return their number."""
+    def _keeps_history(self) -> bool:
+        try:
+            return self._layout.read_settings().keeps_history
+        except UnreadableJobError:
+            return QueueSettings().keeps_history
+
+    def remove(self, ended: Sequence[Job], *, keeps_history: bool) -> int:
+        """Remove jobs from "done", with their keys and stored results; return their number.
+
+        With ``keeps_history``, the jobs are first recorded in the history. If a job is retried
+        between the two steps, the record of its next removal replaces this one.
+        """
         removed: list[Job] = []
         for start in range(0, len(ended), JOBS_AT_ONCE):
-            removed += self._remove_some(list(ended[start : start + JOBS_AT_ONCE]))
+            some = list(ended[start : start + JOBS_AT_ONCE])
+            if keeps_history:
+                self._history.record(some)
+            removed += self._remove_some(some)
         stored = [job.stored for job in removed if job.stored is not None]
         if stored:
             try:

@@ -33,6 +33,8 @@ class QueueSettings:
         result_store: the SQLAlchemy URL of the result store; None: a SQLite file on each machine.
         keep_done_ms: how long a job is kept after it has ended, in ms; None: for ever.
         keep_done_jobs: about how many ended jobs are kept at most; None: all are kept.
+        history: whether the attempts and times of a job are written to the database of the result
+            store before the job is removed; None: only if ``result_store`` is set.
         acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone
             has all permissions. It is fixed when the queue is created. The scheme ``auth`` stands
             for the user who creates the queue, and is replaced by this user's identity.
@@ -43,6 +45,7 @@ class QueueSettings:
     result_store: str | None = None
     keep_done_ms: int | None = None
     keep_done_jobs: int | None = None
+    history: bool | None = None
     acl: str | None = None
 
     def __post_init__(self) -> None:
@@ -57,11 +60,18 @@ class QueueSettings:
                 )
         if self.result_store is not None and not is_text(self.result_store):
             raise InvalidJobError("result_store must be the text of an SQLAlchemy URL, or null")
+        if self.history is not None and not isinstance(self.history, bool):
+            raise InvalidJobError(f"history is {self.history!r}; it must be true, false or null")
         if self.acl is not None:
             try:
                 _read_acl(self.acl)
             except (AclError, TypeError) as error:
                 raise InvalidJobError(f"acl is {self.acl!r}: {error}") from None
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether jobs are recorded in the history before they are removed."""
+        return self.result_store is not None if self.history is None else self.history
 
     @property
     def acl_entries(self) -> AclList | None:

@@ -187,6 +187,23 @@ class ResultReader:
         """
         self._choose().store.delete(keys)
 
+    def queues_store(self) -> ResultStore:
+        """Return the queue's store, for a write.
+
+        Raises:
+            ResultStoreError: the store does not reply.
+            ResultRefusedError: the store of this process is not the queue's store.
+        """
+        return self._choose_queues().store
+
+    def store_to_read(self) -> ResultStore:
+        """Return the store that this process reads.
+
+        Raises:
+            ResultStoreError: the store cannot be opened.
+        """
+        return self._choose().store
+
     def close(self) -> None:
         """Close the store if it is open."""
         with self._lock:

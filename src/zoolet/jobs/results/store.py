@@ -16,10 +16,12 @@ import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zoolet.console.extras import explain_import
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError
+
+T = TypeVar("T")
 
 TIMEOUT_S = 30.0
 """The time limit of a call, in seconds. Most drivers wait for ever if the database hangs."""
@@ -106,12 +108,24 @@ class ResultStore:
         )
         self._tables = tables
         self._is_made = False
+        self._made: list[Any] = []
+        """The tables of callers of `run` that exist."""
         self._id: str | None = None
 
     def _open_engine(self) -> None:
         """Get connections to the database, which are closed even if nobody calls `close`."""
         self._engine = self._new_engine()
         self._closing = weakref.finalize(self, self._engine.dispose)
+
+    @property
+    def sqlalchemy(self) -> Any:
+        """The module ``sqlalchemy``, which is imported only if a store is opened."""
+        return self._sa
+
+    @property
+    def dialect(self) -> str:
+        """SQLAlchemy's name of the kind of database, for example ``sqlite``."""
+        return str(self._engine.dialect.name)
 
     @property
     def is_local(self) -> bool:
@@ -206,6 +220,48 @@ class ResultStore:
             some = wanted[start : start + _DELETE_AT_ONCE]
             self._ask("remove results", partial(remove, some))
 
+    def run(
+        self,
+        what: str,
+        work: Callable[[Any], T],
+        tables: Any,
+        *,
+        tries: int = 1,
+        timeout_s: float | None = None,
+    ) -> T:
+        """Call ``work`` with a connection, in one transaction, and return its result.
+
+        Args:
+            what: describes the work in error messages.
+            work: gets a connection of SQLAlchemy.
+            tables: the ``MetaData`` of the tables that the work needs; they are created first.
+            tries: the number of tries if a unique constraint refuses the work, because another
+                program writes the same rows at the same time.
+            timeout_s: the time limit, in seconds; None: `TIMEOUT_S`. After it, the work may still
+                be done.
+
+        Raises:
+            ResultStoreError: the work failed; a later try may succeed.
+            ResultRefusedError: the work failed, and a later try fails too.
+        """
+
+        def attempt() -> T:
+            tries_left = tries
+            while True:
+                try:
+                    if tables not in self._made:
+                        tables.create_all(self._engine)
+                        self._made.append(tables)
+                    with self._engine.begin() as connection:
+                        return work(connection)
+                except self._sa.exc.IntegrityError:
+                    tries_left -= 1
+                    if not tries_left:
+                        raise
+
+        found: T = self._ask(what, attempt, timeout_s)
+        return found
+
     def close(self) -> None:
         """Close the connections to the database."""
         self._engine.dispose()
@@ -216,10 +272,10 @@ class ResultStore:
             self._is_made = True
         return self._engine.begin()
 
-    def _ask(self, what: str, work: Callable[[], Any]) -> Any:
-        """Run ``work`` in a thread and return its result; stop waiting after `TIMEOUT_S`.
+    def _ask(self, what: str, work: Callable[[], Any], timeout_s: float | None = None) -> Any:
+        """Run ``work`` in a thread and return its result; stop waiting after ``timeout_s``.
 
-        ``what`` describes the work in error messages.
+        ``what`` describes the work in error messages. None as ``timeout_s``: `TIMEOUT_S`.
 
         Raises:
             ResultStoreError: the work failed, or took too long; a later try may succeed.
@@ -227,6 +283,7 @@ class ResultStore:
         """
         answers = queue.SimpleQueue[tuple[Any, BaseException | None]]()
         engine = self._engine
+        limit_s = TIMEOUT_S if timeout_s is None else timeout_s
         is_left = threading.Event()
 
         def run() -> None:
@@ -239,7 +296,7 @@ class ResultStore:
 
         threading.Thread(target=run, name="zoolet-result-store", daemon=True).start()
         try:
-            found, error = answers.get(timeout=TIMEOUT_S)
+            found, error = answers.get(timeout=limit_s)
         except queue.Empty:
             # The thread may use its connection for ever. The next call gets another connection.
             self._closing.detach()
@@ -248,7 +305,7 @@ class ResultStore:
             if not answers.empty():
                 engine.dispose()
             raise ResultStoreError(
-                f"{self.url} did not {what} within {TIMEOUT_S:g} s. Check whether the database"
+                f"{self.url} did not {what} within {limit_s:g} s. Check whether the database"
                 " answers other clients"
             ) from None
         if isinstance(error, self._sa.exc.SQLAlchemyError):

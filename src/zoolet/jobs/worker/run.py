@@ -126,7 +126,8 @@ class WorkerRun:
         self.hands = JobsInHand()
         self.queue = JobQueue(self._link, options.root, clock_ms=clock.now_ms)
         self._results = ResultReader(self.queue, options.result_store)
-        self._housekeeping = Housekeeping(self.queue, self._results)
+        self._housekeeping = Housekeeping(self.queue, self._results, self._report_history)
+        self._history_problem: str | None = None
         self.registration = Registration(
             self.queue,
             clock,
@@ -350,6 +351,10 @@ class WorkerRun:
     def _abandon_all(self) -> None:
         self._abandon(self.hands.all())
 
+    def _report_history(self, problem: str | None) -> None:
+        self._history_problem = problem
+        self.registration.report()
+
     def _about(self) -> bytes:
         """Return the worker's report about itself, as JSON, for users who look at the queue."""
         about: dict[str, Any] = {
@@ -359,5 +364,6 @@ class WorkerRun:
             "kind": "threads" if self._options.threads else "processes",
             "groups": sum(len(executor.held()) for executor in self._executors.executors.values()),
         }
+        about["history_problem"] = self._history_problem
         about |= self._results.about() | self.recorder.tally.as_dict()
         return json.dumps(about).encode()

@@ -1,0 +1,1 @@
+"""Long-term history: the attempts and times of jobs that were removed from the queue."""
