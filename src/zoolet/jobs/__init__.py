@@ -55,10 +55,10 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
-    from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
-    from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter
     from zoolet.jobs.history.job_history import JobHistory
+    from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
+    from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.taking import TakeResult
@@ -132,8 +132,8 @@ __all__ = [
     "JobCancelledError",
     "JobError",
     "JobFailedError",
-    "JobHooks",
     "JobHistory",
+    "JobHooks",
     "JobNotFoundError",
     "JobQueue",
     "JobRequest",

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoolet.console.printing import Printer
 from zoolet.jobs.cli.dataset_commands import dataset as dataset_commands
-from zoolet.jobs.cli.limit_commands import limit_group
 from zoolet.jobs.cli.history_command import history
+from zoolet.jobs.cli.limit_commands import limit_group
 from zoolet.jobs.cli.options import (
     FromNow,
     Target,
