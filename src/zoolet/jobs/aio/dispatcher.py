@@ -172,6 +172,7 @@ class AsyncDispatcher:
         soft_timeout_ms: int | None = None,
         jitter_percent: int = 0,
         limit_key: str | None = None,
+        tags: Sequence[str] = (),
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
@@ -194,6 +195,7 @@ class AsyncDispatcher:
                     soft_timeout_ms=soft_timeout_ms,
                     jitter_percent=jitter_percent,
                     limit_key=limit_key,
+                    tags=tags,
                     reuse=reuse,
                     timeout_s=timeout_s,
                 )

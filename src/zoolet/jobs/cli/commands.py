@@ -106,6 +106,12 @@ jobs.add_command(history)
     "--idempotency-key",
     help="Text that identifies the work for --reuse, instead of task, data and parameters.",
 )
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="Tag that a worker must have to take the job. May be repeated.",
+)
 @click.option("--limit-key", help="Key by which limits of the queue count the job.")
 @click.option(
     "--file",

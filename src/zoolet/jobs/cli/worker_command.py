@@ -96,6 +96,13 @@ from zoolet.process.service_manager import ServiceManager
     " job's data; 0: it never does.",
 )
 @click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="Tag of this worker, such as gpu. Jobs that require a tag run only on workers that have"
+    " it. May be repeated.",
+)
+@click.option(
     "--session-timeout-ms",
     type=click.IntRange(min=1),
     default=10_000,

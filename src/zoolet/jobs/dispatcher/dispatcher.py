@@ -114,6 +114,7 @@ class Dispatcher:
         soft_timeout_ms: int | None = None,
         jitter_percent: int = 0,
         limit_key: str | None = None,
+        tags: Sequence[str] = (),
         reuse: bool | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
@@ -142,6 +143,7 @@ class Dispatcher:
             soft_timeout_ms=soft_timeout_ms,
             jitter_percent=jitter_percent,
             limit_key=limit_key,
+            tags=tags,
         )
         return self.submit_request(request, reuse=reuse, timeout_s=timeout_s)
 

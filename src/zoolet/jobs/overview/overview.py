@@ -102,6 +102,12 @@ def why(
         return waits_for
     if not workers:
         return "the queue has no worker: start zoolet worker"
+    if job.tags and not any(_has_tags(report, job) for report in workers.values()):
+        options = " ".join(f"--tag {tag}" for tag in job.tags)
+        return (
+            f"no worker has the tags that it requires ({', '.join(job.tags)}): start zoolet worker"
+            f" {options}"
+        )
     before = sum(
         count for priority, count in counts[Place.UNOWNED].items() if priority > job.priority
     )
@@ -114,6 +120,11 @@ def why(
     if job.timeout_ms is not None and all(r.get("kind") == "threads" for r in workers.values()):
         return "it has a timeout, which needs a worker without --threads"
     return "a worker takes it soon; a worker may first wait a moment for jobs whose data it holds"
+
+
+def _has_tags(report: dict[str, Any], job: Job) -> bool:
+    found = report.get("tags", [])
+    return isinstance(found, list) and all(tag in found for tag in job.tags)
 
 
 def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:

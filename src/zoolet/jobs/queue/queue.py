@@ -9,7 +9,7 @@ changes only znodes of its own queue.
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -326,13 +326,13 @@ class JobQueue:
         worker: str,
         most: int | None = None,
         *,
+        tags: Collection[str] | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> TakeResult:
         """Take up to ``most`` of the named jobs, if they can start; see `Taker.take`."""
-        with self._znodes.within(
-            timeout_s, "take jobs", unknown="the worker may own them", each_request=True
-        ):
-            return self._taker.take(names, worker, most)
+        unknown = "the worker may own them"
+        with self._znodes.within(timeout_s, "take jobs", unknown=unknown, each_request=True):
+            return self._taker.take(names, worker, most, tags)
 
     def update_state(
         self,

@@ -5,7 +5,7 @@ This module imports `zoolet.jobs.errors`, `zoolet.jobs.limits`, `zoolet.jobs.rec
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, final
 
 from zoolet.jobs.errors import JobTakenError, LimitReachedError
@@ -37,6 +37,8 @@ class TakeResult(NamedTuple):
             their task a short time ago.
         spare: the jobs that could start and stay in unowned, because ``most`` jobs were taken, or
             because another worker has just claimed a limit of the job.
+        unsuitable: the jobs that stay in unowned for other workers, because this worker lacks a tag
+            that they require.
     """
 
     owned: list[Job]
@@ -44,6 +46,7 @@ class TakeResult(NamedTuple):
     unreadable: list[Job]
     left: list[Job]
     spare: list[Job]
+    unsuitable: list[Job]
 
 
 @final
@@ -92,8 +95,16 @@ class Taker:
             raise JobTakenError(f"{job.name}: another program moved or took the job first")
         return move.after
 
-    def take(self, names: Sequence[str], worker: str, most: int | None = None) -> TakeResult:
+    def take(
+        self,
+        names: Sequence[str],
+        worker: str,
+        most: int | None = None,
+        tags: Collection[str] | None = None,
+    ) -> TakeResult:
         """Take up to ``most`` of the named jobs in unowned that can start; None: no limit.
+
+        ``tags`` are the tags of the worker; None: it takes jobs whatever tags they require.
 
         Jobs that have expired or are unreadable are moved to done, as FAILED. Jobs that cannot
         start yet are moved to deferred: a limit has no room for them. Older versions also create
@@ -104,7 +115,7 @@ class Taker:
         """
         now_ms = self.time_ms()
         paths_of = [self._layout.unowned(name) for name in names]
-        picked = TakeResult([], [], [], [], [])
+        picked = TakeResult([], [], [], [], [], [])
         found = [
             read_job(Place.UNOWNED, name, znode)
             for name, znode in zip(names, self._layout.znodes.get_all(paths_of), strict=True)
@@ -126,8 +137,23 @@ class Taker:
                 others.append(Move(Event.DEFER, Place.UNOWNED, job, job.put_off(now_ms)))
             elif job.import_worker == worker and now_ms < (job.not_before_ms or 0) + LEFT_MS:
                 picked.left.append(job)
+            elif job.tags and tags is not None and not set(job.tags) <= set(tags):
+                picked.unsuitable.append(job)
             else:
                 ready.append(job)
+        self._take_ready(ready, worker, now_ms, most, picked, others)
+        return picked
+
+    def _take_ready(
+        self,
+        ready: list[Job],
+        worker: str,
+        now_ms: int,
+        most: int | None,
+        picked: TakeResult,
+        others: list[Move],
+    ) -> None:
+        """Make the moves ``others``, and take up to ``most`` jobs that the limits let start."""
         admission = self.gate.admission(ready) if ready else None
         if admission is None:
             some = ready if most is None else ready[:most]
@@ -146,7 +172,6 @@ class Taker:
             picked.spare.extend(
                 [m.before for m in moves if m.claims and m.before.name not in owned]
             )
-        return picked
 
     def _admitted(
         self,

@@ -60,7 +60,9 @@ class InlineWorker:
     ) -> None:
         connection, root = connection.moving_chroot(root)
         setup = Setup(loader, _CACHE_GROUPS, None, absolute_paths(sys.path))
-        options = WorkerOptions(connection, root, setup, ExecutorLimits(), True, 0.0, None, None)
+        options = WorkerOptions(
+            connection, root, setup, ExecutorLimits(), True, 0.0, None, None, None
+        )
         self._run = _Run(options, self._fail, errors, lost_at)
         self._failure: BaseException | None = None
 

@@ -77,6 +77,8 @@ class WorkerOptions:
         threads: whether tasks run in threads of this process.
         round_s: the longest time, in seconds, for which the worker passes over a job because it
             has not loaded the job's data (`selection.Affinity`).
+        tags: the tags of the worker; jobs that require other tags are left to other workers. None:
+            the worker takes jobs whatever tags they require.
         result_store: the URL of the store of large results; None for the URL in the queue's
             settings.
         on_step: called with the name of each step ("taken", "started", "ended" and others) and the
@@ -90,6 +92,7 @@ class WorkerOptions:
     limits: ExecutorLimits
     threads: bool
     round_s: float
+    tags: frozenset[str] | None
     result_store: str | None
     on_step: Callable[[str, list[str]], object] | None
     hooks: tuple[JobHooks, ...] = ()
@@ -215,6 +218,7 @@ class WorkerRun:
             seed=uuid.uuid4().hex,
             cache_groups=self._options.setup.cache_groups,
             round_s=self._options.round_s,
+            tags=self._options.tags,
             has_loader=self._options.setup.loader is not None,
             on_step=self._step,
             on_gone=self.registration.gone,
@@ -362,6 +366,7 @@ class WorkerRun:
             "pid": os.getpid(),
             "executors": self.executor_count,
             "kind": "threads" if self._options.threads else "processes",
+            "tags": sorted(self._options.tags or ()),
             "groups": sum(len(executor.held()) for executor in self._executors.executors.values()),
         }
         about["history_problem"] = self._history_problem

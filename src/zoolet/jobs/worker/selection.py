@@ -150,6 +150,11 @@ class WaitingJobs:
         self._seen[candidate.job.name] = candidate
         self._offer(candidate)
 
+    def set_aside(self, candidate: Candidate) -> None:
+        """Do not offer a job that was chosen as long as it is listed: it requires other tags."""
+        self._withdraw(candidate.job.name)
+        self._seen[candidate.job.name] = candidate
+
     def has_candidates(self, page: Page) -> bool:
         """Return whether any job of this page may be chosen."""
         return self._offered.get(page, 0) > 0

@@ -72,6 +72,8 @@ class JobTaker:
             has not loaded the job's data (`Affinity`).
         has_loader: whether the executors load a group for every job with data. If not, only jobs
             with a source have loaded data, and a worker that has loaded none does not wait.
+        tags: the tags of the worker. It reads a job that requires other tags one time, and then
+            leaves it to other workers. None: it takes jobs whatever tags they require.
         on_step: called with the name of a step and the names of the jobs that have reached it.
         on_gone: called with the id of a worker that is not registered in the queue any more.
         on_cancelled: called with jobs in hand that were cancelled.
@@ -92,6 +94,7 @@ class JobTaker:
         cache_groups: int,
         round_s: float,
         has_loader: bool,
+        tags: frozenset[str] | None,
         on_step: Callable[[str, Sequence[str]], None],
         on_gone: Callable[[str], None],
         on_cancelled: Callable[[Sequence[JobInHand]], None],
@@ -104,6 +107,7 @@ class JobTaker:
         self._cache_groups = cache_groups
         self._round_s = round_s
         self._has_loader = has_loader
+        self._tags = tags
         self._on_step = on_step
         self._on_gone = on_gone
         self._on_cancelled = on_cancelled
@@ -191,8 +195,8 @@ class JobTaker:
         listed_at = self._feed.refresh()
         waiting = self._feed.waiting
         left_at = self._offer_left()
-        # Older versions also put jobs that must not start yet into "unowned". Many are chosen at
-        # a time, because ``own_jobs`` moves them to "deferred".
+        # Many jobs are chosen at a time if they must wait for a limit, because ``own_jobs`` moves
+        # them to "deferred", or if they require tags that this worker lacks.
         reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
         # If other workers were faster in the last try, the jobs are chosen at random. If each
         # worker chose the first jobs, the same conflict would occur again.
@@ -280,7 +284,7 @@ class JobTaker:
         began = time.monotonic()
         try:
             most = sum(rooms.values())
-            picked = self._jobs.own_jobs(list(by_name), self._worker_id, most)
+            picked = self._jobs.own_jobs(list(by_name), self._worker_id, most, tags=self._tags)
         except WorkerGoneError as error:
             log.warning("%s", error)
             for candidate in chosen:
@@ -290,13 +294,14 @@ class JobTaker:
         self._taking_s = (self._taking_s + time.monotonic() - began) / 2
         for job in picked.unreadable:
             log.warning("%s", job.errors[-1].message)
-        self._met_deferred = bool(picked.deferred)
+        for job in picked.unsuitable:
+            self._feed.waiting.set_aside(by_name[job.name])
+        self._met_deferred = bool(picked.deferred or picked.unsuitable)
         for job in picked.spare:
             self._feed.waiting.put_back(by_name[job.name])
         left_until = time.monotonic() + LEFT_MS / 1000
         self._left += [(left_until, by_name[job.name]) for job in picked.left]
-        seen = (picked.owned, picked.deferred, picked.unreadable, picked.left, picked.spare)
-        there = {job.name for jobs in seen for job in jobs}
+        there = {job.name for jobs in picked for job in jobs}
         gone = [candidate for name, candidate in by_name.items() if name not in there]
         self._feed.lost(gone)
         self._contended = len(gone) > len(picked.owned)

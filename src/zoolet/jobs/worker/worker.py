@@ -22,6 +22,7 @@ from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.execution.memory_limit import bytes_of
 from zoolet.jobs.hooks.job_hooks import JobHooks
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.job_values import TAG_LIMIT_CHARACTERS, TAGS_LIMIT, are_tags
 from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.worker.executor_control import IDLE_S, ExecutorLimits
 from zoolet.jobs.worker.health import WorkerHealth
@@ -63,6 +64,8 @@ class Worker:
         locality_wait_ms: the longest time, in ms, for which this worker passes over a job, or
             leaves the job to other workers, because it has not loaded the job's data. With 0, the
             worker takes jobs in their order, whatever data it has loaded.
+        tags: texts that say what this worker has, such as ``gpu``. Only a worker that has all tags
+            of a job takes the job (`JobRequest.tags`).
         session_timeout_ms: the requested session timeout, in ms. If the worker dies, other workers
             can take its jobs after this time.
         connect_timeout_ms: the time, in ms, that the worker waits for a server at its start.
@@ -95,6 +98,7 @@ class Worker:
         cache_groups: int = 8,
         cache_bytes: int | None = None,
         locality_wait_ms: int = 200,
+        tags: Sequence[str] = (),
         session_timeout_ms: int = 10_000,
         connect_timeout_ms: int = 10_000,
         result_store: str | None = None,
@@ -108,8 +112,8 @@ class Worker:
             max_executor_mib=max_executor_mib,
             attempt_memory_mib=attempt_memory_mib,
         )
-        settings = _settings(hosts, session_timeout_ms, connect_timeout_ms)
-        connection, root = settings.moving_chroot(root)
+        connection = _settings(hosts, session_timeout_ms, connect_timeout_ms)
+        connection, root = connection.moving_chroot(root)
         limits = ExecutorLimits.of(
             executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib
         )
@@ -130,6 +134,7 @@ class Worker:
             limits.stopping_idle_after(executor_idle_s),
             threads,
             locality_wait_ms / 1000,
+            _checked_tags(tags),
             result_store,
             None if on_step is None else load_function(on_step, STEPS),
             tuple(hooks),
@@ -273,6 +278,15 @@ def _settings(
     return ConnectionSettings(
         hosts, session_timeout_ms=session_timeout_ms, connect_timeout_ms=connect_timeout_ms
     )
+
+
+def _checked_tags(tags: Sequence[str]) -> frozenset[str]:
+    if not are_tags(tags):
+        raise InvalidJobError(
+            f"tags {tags!r} are not a list of up to {TAGS_LIMIT} texts of up to"
+            f" {TAG_LIMIT_CHARACTERS} characters"
+        )
+    return frozenset(tags)
 
 
 def _check_options(counts: dict[str, int], *, threads: bool, **options: int | None) -> None:

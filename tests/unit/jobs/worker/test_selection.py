@@ -52,6 +52,18 @@ def test_what_was_chosen_is_not_offered_again() -> None:
     assert waiting.choose(1, 0.0, Affinity()) == Choice([], None)
 
 
+def test_a_job_that_was_set_aside_is_not_offered_as_long_as_it_is_listed() -> None:
+    waiting = waiting_for("9 a 1", "1 a 2")
+    [first] = waiting.choose(1, 0.0, Affinity()).jobs
+    waiting.set_aside(first)
+    waiting.list_page(FLAT, map(name_of, ("9 a 1", "1 a 2")), 1.0)
+    assert brief(waiting.choose(2, 1.0, Affinity())) == ["1 a 2"]
+    assert not waiting.has_candidates(FLAT)
+    waiting.list_page(FLAT, (), 2.0)
+    waiting.list_page(FLAT, map(name_of, ("9 a 1",)), 3.0)
+    assert brief(waiting.choose(2, 3.0, Affinity())) == ["9 a 1"]
+
+
 def test_a_worker_that_holds_nothing_takes_the_first_at_once_and_then_what_it_will_hold() -> None:
     waiting = waiting_for("1 a 1", "9 b 2", "1 b 3")
     assert brief(waiting.choose(2, 0.0, holding())) == ["9 b 2", "1 b 3"]
