@@ -3,6 +3,7 @@
 from pathlib import Path
 
 TASKS = '''
+import asyncio
 import time
 from pathlib import Path
 
@@ -70,6 +71,34 @@ def count_up(steps: int) -> int:
         current_job().progress(number, steps)
         time.sleep(0.02)
     return steps
+
+@task
+async def meet(count: int) -> int:
+    """Return when ``count`` attempts are here at the same time."""
+    state["here"] += 1
+    state.setdefault("all", asyncio.Event())
+    if state["here"] == count:
+        state["all"].set()
+    await state["all"].wait()
+    return count
+
+state = {"here": 0}
+
+@task
+async def wait_until_cancelled(file: str) -> None:
+    Path(file).touch()
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        Path(file + ".cancelled").touch()
+        raise
+
+@task
+async def add_later(a: int, b: int = 2) -> int:
+    await asyncio.sleep(0.02)
+    [name] = add.with_options(idempotency_key=f"{a}").submit(a, b).names
+    print(name)
+    return a + b
 
 @task
 def submit_more(number: int, count: int) -> list[str]:

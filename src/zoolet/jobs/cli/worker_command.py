@@ -71,6 +71,13 @@ from zoolet.process.service_manager import ServiceManager
     " exceeds it fails.",
 )
 @click.option(
+    "--async-concurrency",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of jobs that an executor runs at the same time, for tasks that are async def.",
+)
+@click.option(
     "--threads",
     is_flag=True,
     help="Run tasks in threads of this process, with one cache; tasks with timeouts then fail.",

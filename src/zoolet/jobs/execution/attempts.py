@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from json.encoder import encode_basestring_ascii
+from types import CoroutineType
 from typing import Any, NamedTuple, Protocol, Self
 
 from zoolet.jobs.context.current_job import CurrentJob, begin_job, end_job
@@ -50,6 +51,7 @@ class Setup:
         opener: the name of the function that opens the dispatcher of tasks, called with ``queue``;
             None if tasks have no dispatcher.
         queue: what the opener needs to open the dispatcher, as a JSON object.
+        async_concurrency: the number of attempts that the executor makes at the same time.
         attempt_memory_bytes: the limit of the memory of the executor's processes during an attempt;
             None for no limit.
     """
@@ -63,6 +65,7 @@ class Setup:
     opener: str | None = None
     queue: dict[str, Any] = field(default_factory=dict, repr=False)
     attempt_memory_bytes: int | None = None
+    async_concurrency: int = 1
 
     def encode(self) -> bytes:
         """Return the settings as JSON."""
@@ -190,6 +193,16 @@ def _outcome_of(error: Exception, task: DecoratedTask | None) -> Outcome:
     return Outcome(error=short, details=full, is_final=is_final)
 
 
+def encoded(result: Any) -> Outcome:
+    """Return the outcome of an attempt whose task has returned this result."""
+    try:
+        # The result is encoded here, so an error in the code of its classes fails only this
+        # attempt.
+        return Outcome(encode_json("the result", result))
+    except InvalidJobError as error:
+        return Outcome(error=f"the task's result cannot be kept: {error}"[:KEPT_CHARACTERS])
+
+
 class Attempter:
     """Makes attempts with one cache; several threads may use it.
 
@@ -221,47 +234,61 @@ class Attempter:
             return Outcome(error=short, details=full)
 
     def _attempt(self, work: Work, listener: Listener) -> Outcome:
+        group, missing = self.load(work, listener)
+        if missing is not None:
+            return missing
+        token = begin_job(self.current_job(work, listener))
+        try:
+            result = self.call(work, group)
+            if isinstance(result, CoroutineType):
+                # The import of asyncio takes 40 ms.
+                from zoolet.jobs.execution.async_calls import run_alone  # noqa: PLC0415
+
+                result = run_alone(result, work.soft_timeout_ms)
+        except Exception as error:  # noqa: BLE001 -- the error belongs to the attempt only
+            return self.outcome_of(error, work)
+        finally:
+            end_job(token)
+        return encoded(result)
+
+    def load(self, work: Work, listener: Listener) -> tuple[Any, Outcome | None]:
+        """Load the task and the group; return the group, or the outcome of a failed import."""
         if not self._is_ready(work):
             listener.begun()
             if (missing := self._load_task(work.task)) is not None:
-                return missing
+                return None, missing
         group: Any = None
         if work.group is None or not self.cache.can_load(work.source):
             listener.started(None, ())
         else:
             group, cache_hit, dropped = self.cache.get(*work.group, work.source)
             listener.started(cache_hit, dropped)
-        token = begin_job(
-            CurrentJob(
-                work.name,
-                work.task,
-                work.group,
-                work.attempt,
-                work.first_timeout_ms,
-                self._dispatcher,
-                listener,
-            )
-        )
-        try:
-            result = self._call(work, group)
-        except Exception as error:  # noqa: BLE001 -- the error belongs to the attempt only
-            return _outcome_of(error, self._decorated.get(work.task))
-        finally:
-            end_job(token)
-        try:
-            # The result is encoded here, so an error in the code of its classes fails only this
-            # attempt.
-            return Outcome(encode_json("the result", result))
-        except InvalidJobError as error:
-            return Outcome(error=f"the task's result cannot be kept: {error}"[:KEPT_CHARACTERS])
+        return group, None
 
-    def _call(self, work: Work, group: Any) -> Any:
+    def current_job(self, work: Work, listener: Listener) -> CurrentJob:
+        """Return what the task can find out about its job."""
+        return CurrentJob(
+            work.name,
+            work.task,
+            work.group,
+            work.attempt,
+            work.first_timeout_ms,
+            self._dispatcher,
+            listener,
+        )
+
+    def call(self, work: Work, group: Any) -> Any:
+        """Call a loaded task; return its result, which is a coroutine for ``async def``."""
         # The task gets a copy: if it changes its parameters, the job's record stays the same.
         parameters = copy.deepcopy(work.parameters)
         if work.soft_timeout_ms is None:
             return self._tasks[work.task](group, parameters)
         with soft_timeout(work.soft_timeout_ms):
             return self._tasks[work.task](group, parameters)
+
+    def outcome_of(self, error: Exception, work: Work) -> Outcome:
+        """Return the outcome of an attempt whose task has raised an error."""
+        return _outcome_of(error, self._decorated.get(work.task))
 
     def _load_task(self, name: str) -> Outcome | None:
         """Import a task if necessary; return the outcome if it cannot be imported, else None."""

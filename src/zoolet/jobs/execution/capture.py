@@ -184,14 +184,14 @@ class _Sender(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = "\n".join(_texts(record))
-            self._capture.send(
-                {
-                    "name": str(record.name)[:200],
-                    "level": record.levelno,
-                    "text": cut_middle(text, RECORD_CHARACTERS),
-                    "created_s": record.created,
-                }
-            )
+            sent: dict[str, object] = {
+                "name": str(record.name)[:200],
+                "level": record.levelno,
+                "text": cut_middle(text, RECORD_CHARACTERS),
+                "created_s": record.created,
+            }
+            job = getattr(record, "zoolet_job", None)
+            self._capture.send(sent if job is None else sent | {"job": job})
         except Exception:  # noqa: BLE001 -- a wrong logging call must not fail the task
             self.handleError(record)
 

@@ -26,86 +26,20 @@ import select
 import signal
 import threading
 from collections.abc import Sequence
-from functools import partial
-from json.encoder import encode_basestring_ascii
 from types import FrameType
 
 from zoolet.jobs.errors import FunctionNotFoundError
-from zoolet.jobs.execution.attempts import GO, Attempter, Outcome, Setup, Work
+from zoolet.jobs.execution.attempt_messages import AttemptMessages
+from zoolet.jobs.execution.attempts import GO, Attempter, Setup, Work
 from zoolet.jobs.execution.capture import Capture
 from zoolet.jobs.execution.memory_limit import prefer_for_oom_killer
 from zoolet.jobs.execution.messages import MessageWriter
-from zoolet.jobs.execution.progress_reports import ProgressReports
-from zoolet.jobs.records.job_names import Group
-from zoolet.jobs.records.progress import Progress
 
 END_LIMIT_S = 2.0
 """Time limit, in seconds, between the end of the loop and the exit. The worker may kill the process
 earlier."""
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that are sent to the worker's process group or unit. Only the worker handles them."""
-
-
-class _AttemptMessages:
-    """Writes the messages about attempts to the worker.
-
-    Each job has two messages. They are made from texts, because encoding a dict takes four times as
-    long.
-    """
-
-    def __init__(self, writer: MessageWriter) -> None:
-        self._writer = writer
-        self._name = ""
-        self._job = ""
-        self._reports: ProgressReports | None = None
-
-    def next(self, name: str) -> None:
-        """Begin with the messages about the job of this name."""
-        self._job = name
-        self._name = encode_basestring_ascii(name)
-
-    def begun(self) -> None:
-        self._writer.keep_text(f'{{"begun":{self._name}}}')
-        self._writer.flush()
-
-    def started(self, cache_hit: bool | None, dropped: tuple[Group, ...]) -> None:
-        hit = "null" if cache_hit is None else str(cache_hit).lower()
-        groups = json.dumps(dropped) if dropped else "[]"
-        self._writer.keep_text(f'{{"started":{self._name},"cache_hit":{hit},"dropped":{groups}}}')
-        self._writer.flush()
-
-    def progressed(self, progress: Progress) -> None:
-        if self._reports is None:
-            self._reports = ProgressReports(partial(self._report, self._job))
-        self._reports.add(progress)
-
-    def _report(self, job: str, progress: Progress) -> None:
-        self._writer.write_between({"progress": job, "value": progress._asdict()})
-
-    def is_wanted(self) -> bool:
-        """Return True: the worker ends the process if it does not want the result."""
-        return True
-
-    def ended(self, outcome: Outcome, *, has_output: bool) -> None:
-        """Keep the message about the end of the attempt; it is written with the next message."""
-        if self._reports is not None:
-            self._reports.end()
-            self._reports = None
-        output = "true" if has_output else "false"
-        text = f'{{"ended":{self._name},"output":{output}'
-        if outcome.result is not None:
-            result = outcome.result.text
-            self._writer.keep_text(f'{text},"bytes":{len(result)}}}')
-            self._writer.keep_attached(result)
-            return
-        failure: dict[str, object] = {
-            "error": outcome.error,
-            "details": outcome.details,
-            "is_task_missing": outcome.is_task_missing,
-        }
-        if outcome.is_final or outcome.retry_in_ms is not None:
-            failure |= {"is_final": outcome.is_final, "retry_in_ms": outcome.retry_in_ms}
-        self._writer.keep_text(f"{text},{json.dumps(failure)[1:]}")
 
 
 def _do_nothing(_: int, __: FrameType | None) -> None:
@@ -191,7 +125,7 @@ def _make_attempts(
     work_fd: int, told_fd: int, turns_fd: int, output_fd: int, read_count_fd: int
 ) -> None:
     writer = MessageWriter(told_fd)
-    messages = _AttemptMessages(writer)
+    messages = AttemptMessages(writer)
     with os.fdopen(work_fd, "rb") as lines:
         setup = Setup.decode(lines.readline())
         capture = Capture(output_fd, read_count_fd, setup.output_token)
@@ -202,6 +136,13 @@ def _make_attempts(
             writer.write({"cannot_start": str(error)})
             return
         writer.write({"ready": os.getpid(), "output": capture.end_attempt()})
+        if setup.async_concurrency > 1:
+            # The import of asyncio takes 40 ms.
+            from zoolet.jobs.execution.async_program import run  # noqa: PLC0415
+
+            run(work_fd, writer, attempter, capture)
+            attempter.close()
+            return
         for line in lines:
             for work in [Work(*work) for work in json.loads(line.decode())]:
                 if _take_turn(turns_fd) != GO:

@@ -59,12 +59,16 @@ _RECORD_BYTES = 256 * 1024
 
 
 class LogRecord(NamedTuple):
-    """A log record of an executor's process; ``created_s`` is None for the current time."""
+    """A log record of an executor's process; ``created_s`` is None for the current time.
+
+    ``job`` is the name of the job that logged it, if the process makes several attempts at a time.
+    """
 
     name: str
     level: int
     text: str
     created_s: float | None
+    job: str | None = None
 
 
 class _End:
@@ -129,6 +133,7 @@ class OutputParser:
                         int(record["level"]),
                         str(record["text"]),
                         float(record["created_s"]),
+                        None if record.get("job") is None else str(record["job"]),
                     )
                 )
             except (ValueError, KeyError, TypeError):

@@ -55,6 +55,7 @@ from zoolet.jobs.znodes.connection import new_link, open_session
 from zoolet.jobs.znodes.server_clock import ServerClock
 
 if sys.platform != "win32":
+    from zoolet.jobs.execution.async_executor import AsyncExecutor
     from zoolet.jobs.execution.process_executor import ProcessExecutor
 
 log = logging.getLogger(__name__)
@@ -224,12 +225,16 @@ class WorkerRun:
             on_gone=self.registration.gone,
             on_cancelled=self._abandon,
             control=self.control,
+            concurrency=self._options.setup.async_concurrency,
         )
 
     def _make_executor(self) -> Executor:
         if self._attempter is not None:
             return ThreadExecutor(self._attempter, self._listener)
-        return ProcessExecutor(self._options.setup, self._listener, self._output_log)
+        setup = self._options.setup
+        if setup.async_concurrency > 1:
+            return AsyncExecutor(setup, self._listener, self._output_log)
+        return ProcessExecutor(setup, self._listener, self._output_log)
 
     def stop(self, grace_ms: int) -> None:
         """Take no more jobs, let running jobs finish within ``grace_ms``, give all others back."""

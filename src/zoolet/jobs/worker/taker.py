@@ -99,7 +99,9 @@ class JobTaker:
         on_gone: Callable[[str], None],
         on_cancelled: Callable[[Sequence[JobInHand]], None],
         control: ExecutorControl,
+        concurrency: int = 1,
     ) -> None:
+        self._concurrency = concurrency
         self._jobs = jobs
         self._hands = hands
         self._executors = executors
@@ -248,12 +250,18 @@ class JobTaker:
 
     def has_room(self, executor: int) -> bool:
         """Return whether an executor has few enough jobs to get more. Any thread may call this."""
-        return self._hands.load(executor) <= self._ahead() // 2
+        return self._is_room(self._hands.load(executor), self._ahead())
+
+    def _is_room(self, load: int, ahead: int) -> bool:
+        return load < self._concurrency or load <= ahead // 2
 
     def _ahead(self) -> int:
-        """Return the most jobs that an executor may have: a few short ones, or a single one."""
+        """Return the most jobs that an executor may have: a few short ones, or a single one.
+
+        An executor that makes several attempts at a time may have a job for each of them.
+        """
         ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
-        return max(1, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
+        return max(self._concurrency, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
 
     def _rooms(self) -> dict[int, int]:
         """Return the number of jobs that each executor has room for; only executors with room."""
@@ -262,7 +270,7 @@ class JobTaker:
         rooms = {
             number: ahead - loads[number]
             for number, executor in self._executors.open().items()
-            if loads[number] <= ahead // 2 and not executor.is_stuck()
+            if self._is_room(loads[number], ahead) and not executor.is_stuck()
         }
         if self._executors.limits_jobs:
             left = {number: self._executors.jobs_left(number) for number in rooms}

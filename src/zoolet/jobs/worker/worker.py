@@ -10,7 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.console.os_errors import needs_posix
@@ -57,6 +57,8 @@ class Worker:
             is greater, in MiB; None for no limit.
         attempt_memory_mib: the limit of the memory of an executor's processes during an attempt, in
             MiB. An attempt that exceeds it fails, and its processes are ended. None for no limit.
+        async_concurrency: the number of jobs that an executor runs at the same time. More than 1
+            is for ``async def`` tasks: other tasks stop all jobs of their executor while they run.
         threads: whether tasks run in threads of this process instead of processes of their own.
             Threads share one cache, and their tasks cannot be ended.
         cache_groups: the number of loaded groups that each executor's cache keeps.
@@ -94,6 +96,7 @@ class Worker:
         max_jobs_per_executor: int | None = None,
         max_executor_mib: int | None = None,
         attempt_memory_mib: int | None = None,
+        async_concurrency: int = 1,
         threads: bool = False,
         cache_groups: int = 8,
         cache_bytes: int | None = None,
@@ -111,6 +114,7 @@ class Worker:
             max_jobs_per_executor=max_jobs_per_executor,
             max_executor_mib=max_executor_mib,
             attempt_memory_mib=attempt_memory_mib,
+            async_concurrency=None if async_concurrency == 1 else async_concurrency,
         )
         connection = _settings(hosts, session_timeout_ms, connect_timeout_ms)
         connection, root = connection.moving_chroot(root)
@@ -124,12 +128,10 @@ class Worker:
                 loader,
                 cache_groups,
                 cache_bytes,
-                absolute_paths(sys.path),
-                log_level=logging.getLogger().getEffectiveLevel(),
-                output_token=uuid.uuid4().hex,
-                opener=OPENER,
+                **_of_this_process(),
                 queue=queue_as_json(connection, root, result_store),
                 attempt_memory_bytes=bytes_of(attempt_memory_mib),
+                async_concurrency=async_concurrency,
             ),
             limits.stopping_idle_after(executor_idle_s),
             threads,
@@ -280,6 +282,16 @@ def _settings(
     )
 
 
+def _of_this_process() -> dict[str, Any]:
+    """Return the settings of executors that are the same for all workers of this process."""
+    return {
+        "import_paths": absolute_paths(sys.path),
+        "log_level": logging.getLogger().getEffectiveLevel(),
+        "output_token": uuid.uuid4().hex,
+        "opener": OPENER,
+    }
+
+
 def _checked_tags(tags: Sequence[str]) -> frozenset[str]:
     if not are_tags(tags):
         raise InvalidJobError(
@@ -299,6 +311,11 @@ def _check_options(counts: dict[str, int], *, threads: bool, **options: int | No
     """
     if min(counts.values()) < 1:
         raise InvalidJobError("a worker needs at least 1 executor and room for 1 group")
+    if options["async_concurrency"] is not None and options["attempt_memory_mib"] is not None:
+        raise InvalidJobError(
+            "attempt_memory_mib needs async_concurrency=1: attempts that run at the same time"
+            " share the memory of one process"
+        )
     if sys.platform == "win32" and not threads:
         raise ExecutorError(f"{needs_posix('a worker')} A Worker with threads=True does, too.")
     for name, value in options.items():
