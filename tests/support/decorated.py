@@ -72,6 +72,18 @@ def count_up(steps: int) -> int:
         time.sleep(0.02)
     return steps
 
+@task(batch=8, batch_wait_ms=10_000, retry_for=OSError, max_attempts=5)
+def together(items: list[int]) -> list[list[int] | Exception]:
+    seen.extend(items)
+    return [
+        ValueError("final") if item < 0
+        else OSError("again") if seen.count(item) < 2 and item % 2
+        else [item, len(items)]
+        for item in items
+    ]
+
+seen: list[int] = []
+
 @task
 async def meet(count: int) -> int:
     """Return when ``count`` attempts are here at the same time."""

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.transitions import JobState, Place
     from zoolet.jobs.schedules.schedules import ListedSchedule, Schedules
     from zoolet.jobs.submit.submission import Origin, Submission
+    from zoolet.jobs.tasks.batched import BatchedTask
     from zoolet.jobs.tasks.options import SubmitOptions
     from zoolet.jobs.tasks.task import GroupTask, Task, task
     from zoolet.jobs.testing.inline_worker import JobsDoNotEndError
@@ -107,6 +108,7 @@ __all__ = [
     "BatchExistsError",
     "BatchIncompleteError",
     "BatchProgress",
+    "BatchedTask",
     "ConnectError",
     "ConnectionSettings",
     "Control",
@@ -201,6 +203,7 @@ _MODULES = {
     "BatchExistsError": "zoolet.jobs.errors",
     "BatchIncompleteError": "zoolet.jobs.dispatcher.batch",
     "BatchProgress": "zoolet.jobs.dispatcher.batch_progress",
+    "BatchedTask": "zoolet.jobs.tasks.batched",
     "ConnectError": "zoolet.jobs.errors",
     "ConnectionSettings": "zoolet.client.connecting.settings",
     "Control": "zoolet.jobs.records.control",
@@ -235,12 +238,12 @@ _MODULES = {
     "JobTakenError": "zoolet.jobs.errors",
     "JobTimeoutError": "zoolet.jobs.errors",
     "JobsDoNotEndError": "zoolet.jobs.testing.inline_worker",
-    "ListedSchedule": "zoolet.jobs.schedules.schedules",
-    "Missed": "zoolet.jobs.records.schedules",
-    "MapResult": "zoolet.jobs.dispatcher.maps",
     "Limit": "zoolet.jobs.records.limits",
     "LimitReachedError": "zoolet.jobs.errors",
     "LimitUse": "zoolet.jobs.limits.definitions",
+    "ListedSchedule": "zoolet.jobs.schedules.schedules",
+    "MapResult": "zoolet.jobs.dispatcher.maps",
+    "Missed": "zoolet.jobs.records.schedules",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
     "OwnershipLostError": "zoolet.jobs.errors",
@@ -260,8 +263,8 @@ _MODULES = {
     "Schedules": "zoolet.jobs.schedules.schedules",
     "ServerClock": "zoolet.jobs.znodes.server_clock",
     "Servers": "zoolet.client.connecting.servers",
-    "SoftTimeoutError": "zoolet.jobs.errors",
     "Share": "zoolet.jobs.dispatcher.maps",
+    "SoftTimeoutError": "zoolet.jobs.errors",
     "Submission": "zoolet.jobs.submit.submission",
     "SubmitOptions": "zoolet.jobs.tasks.options",
     "TIMEOUT_S": "zoolet.jobs.znodes.deadlines",

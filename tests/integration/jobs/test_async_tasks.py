@@ -49,6 +49,25 @@ def test_one_executor_runs_many_jobs_and_a_cancelled_one_stops_alone(
         assert output.last_lines in dispatcher.queue.find(output.last_lines).name
 
 
+def test_jobs_of_a_batched_task_share_calls_and_have_their_own_ends(
+    decorated: Any, dispatcher: Dispatcher, start_worker: Start
+) -> None:
+    """The first call has 8 items. Of these, 3 come again, together with 5 others."""
+    start_worker("--async-concurrency", "8", loader=None)
+    first = dispatcher.submit_batch([decorated.together.request(n) for n in range(7)])
+    final = decorated.together.submit(-1)
+    job = next_result(final)
+    assert (job.state, job.attempts, job.last_error) == (
+        JobState.FAILED,
+        1,
+        "ValueError: final",
+    )
+    others = dispatcher.submit_batch([decorated.together.request(n) for n in range(10, 20, 2)])
+    jobs = [*all_results(first), *all_results(others)]
+    assert sorted(job.result for job in jobs) == [[n, 8] for n in (*range(7), *range(10, 20, 2))]
+    assert {job.result[0]: job.attempts for job in jobs if job.attempts > 1} == {1: 2, 3: 2, 5: 2}
+
+
 @pytest.mark.parametrize("options", [(), ("--threads",)], ids=["process", "thread"])
 def test_async_tasks_run_without_the_option(
     decorated: Any, dispatcher: Dispatcher, start_worker: Start, options: tuple[str, ...]

@@ -16,6 +16,10 @@ class DecoratedTask:
         """Call the function with the arguments in ``parameters``, by name; return its result."""
         raise NotImplementedError
 
+    def run_in_loop(self, group: object, parameters: Mapping[str, Any]) -> Any:
+        """Call the function in an event loop with other attempts; a coroutine may be returned."""
+        return self.run(group, parameters)
+
     def is_retried(self, error: Exception) -> bool:
         """Return whether the job is tried again after the function raised this error."""
         raise NotImplementedError

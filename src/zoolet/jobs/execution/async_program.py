@@ -48,7 +48,7 @@ async def _attempt(attempter: Attempter, work: Work, messages: AttemptMessages) 
             return missing
         token = begin_job(attempter.current_job(work, messages))
         try:
-            result = attempter.call(work, group)
+            result = attempter.call(work, group, in_loop=True)
             if isinstance(result, CoroutineType):
                 result = await drive(result, work.soft_timeout_ms)
         except Exception as error:  # noqa: BLE001 -- the error belongs to the attempt only

@@ -277,14 +277,17 @@ class Attempter:
             listener,
         )
 
-    def call(self, work: Work, group: Any) -> Any:
+    def call(self, work: Work, group: Any, *, in_loop: bool = False) -> Any:
         """Call a loaded task; return its result, which is a coroutine for ``async def``."""
         # The task gets a copy: if it changes its parameters, the job's record stays the same.
         parameters = copy.deepcopy(work.parameters)
+        task = self._tasks[work.task]
+        if in_loop and work.task in self._decorated:
+            task = self._decorated[work.task].run_in_loop
         if work.soft_timeout_ms is None:
-            return self._tasks[work.task](group, parameters)
+            return task(group, parameters)
         with soft_timeout(work.soft_timeout_ms):
-            return self._tasks[work.task](group, parameters)
+            return task(group, parameters)
 
     def outcome_of(self, error: Exception, work: Work) -> Outcome:
         """Return the outcome of an attempt whose task has raised an error."""

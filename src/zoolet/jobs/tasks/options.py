@@ -3,7 +3,7 @@
 This module imports nothing of zoolet.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 Text = str | Callable[..., str | int]
@@ -17,6 +17,7 @@ class SubmitOptions(TypedDict, total=False):
 
     Attributes:
         idempotency_key: the text that identifies the work.
+        limit_key: the key by which limits of the queue count the job.
         reuse: as in `Dispatcher.submit_batch`.
     """
 
@@ -29,6 +30,8 @@ class SubmitOptions(TypedDict, total=False):
     not_before_ms: int | None
     expires_ms: int | None
     idempotency_key: Text | None
+    limit_key: Text | None
+    tags: Sequence[str]
     reuse: bool | None
 
 

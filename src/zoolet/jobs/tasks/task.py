@@ -5,9 +5,7 @@ the same arguments, and submits a job. This module imports `zoolet.jobs.context`
 `zoolet.jobs.dispatcher`, `zoolet.jobs.records` and other modules of its package.
 """
 
-import copy
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -16,18 +14,16 @@ from typing import (
     Literal,
     ParamSpec,
     Protocol,
-    Self,
     TypeVar,
     Unpack,
     overload,
 )
 
-from zoolet.jobs.context.current_dispatcher import current_dispatcher
-from zoolet.jobs.context.decorated_task import DecoratedTask
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.job_requests import JobRequest
-from zoolet.jobs.tasks.arguments import Arguments
-from zoolet.jobs.tasks.options import SubmitOptions, TaskOptions, Text, is_one_of
+from zoolet.jobs.tasks.base import BaseTask
+from zoolet.jobs.tasks.batched import BatchedTask
+from zoolet.jobs.tasks.options import TaskOptions, Text
 
 if TYPE_CHECKING:
     from zoolet.jobs.dispatcher.batch import Batch
@@ -39,85 +35,8 @@ R_co = TypeVar("R_co", covariant=True)
 G = TypeVar("G")
 G_contra = TypeVar("G_contra", contravariant=True)
 
-_NOT_IN_REQUEST = ("name", "retry_for", "no_retry_for", "reuse")
-_TEXTS = ("dataset", "groupid", "idempotency_key")
 
-
-class _Task(DecoratedTask):
-    """What tasks with and without a group have in common.
-
-    Attributes:
-        function: the function that was decorated.
-        options: the options.
-    """
-
-    def __init__(
-        self, function: Callable[..., Any], options: Mapping[str, Any], *, has_group: bool
-    ) -> None:
-        self._name_like(function)
-        self.function = function
-        self.options = dict(options)
-        self._has_group = has_group
-        self._arguments = Arguments(function, has_group=has_group)
-        for option in _TEXTS:
-            self._arguments.check_template(option, options.get(option))
-
-    def _name_like(self, function: Callable[..., Any]) -> None:
-        wrapper: Any = self
-        functools.update_wrapper(wrapper, function)
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether both have the same function; `task_name` compares tasks."""
-        return isinstance(other, _Task) and other.function is self.function
-
-    def __hash__(self) -> int:
-        return hash(self.function)
-
-    def with_options(self, **options: Unpack[SubmitOptions]) -> Self:
-        """Return the same task with other options for its jobs."""
-        other = copy.copy(self)
-        other.options = self.options | options
-        return other
-
-    def run(self, group: object, parameters: Mapping[str, Any]) -> Any:
-        """Call the function with the arguments in ``parameters``, by name; return its result."""
-        args, kwargs = self._arguments.of(parameters)
-        return (
-            self.function(group, *args, **kwargs)
-            if self._has_group
-            else self.function(*args, **kwargs)
-        )
-
-    def is_retried(self, error: Exception) -> bool:
-        """Return whether the job is tried again after the function raised this error."""
-        if is_one_of(error, self.options.get("no_retry_for")):
-            return False
-        wanted = self.options.get("retry_for")
-        return wanted is None or is_one_of(error, wanted)
-
-    def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> JobRequest:
-        fields = {name: v for name, v in self.options.items() if name not in _NOT_IN_REQUEST}
-        parameters = self._arguments.parameters(args, kwargs)
-        for option in _TEXTS:
-            if option in fields:
-                fields[option] = self._arguments.text(fields[option], args, kwargs)
-        if self._has_group and "dataset" not in fields:
-            raise InvalidJobError(
-                f"the task {self._arguments.name} gets a group, and nothing says which: decorate it"
-                " with dataset= and groupid=, or pass the task to Dispatcher.map"
-            )
-        name: Any = self.options.get("name") or self
-        return JobRequest(name, parameters=parameters, **fields)
-
-    def _submit(
-        self, dispatcher: "Dispatcher | None", args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> "Batch":
-        request = self._request(args, kwargs)
-        found: Dispatcher = current_dispatcher() if dispatcher is None else dispatcher
-        return found.submit_request(request, reuse=self.options.get("reuse"))
-
-
-class Task(_Task, Generic[P, R_co]):
+class Task(BaseTask, Generic[P, R_co]):
     """A decorated function without a group; see `task`."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
@@ -153,7 +72,7 @@ class Task(_Task, Generic[P, R_co]):
         return self._submit(dispatcher, args, kwargs)
 
 
-class GroupTask(_Task, Generic[G_contra, P, R_co]):
+class GroupTask(BaseTask, Generic[G_contra, P, R_co]):
     """A decorated function whose first argument is the loaded group; see `task`.
 
     Its methods are those of `Task`. Only a call passes the group.
@@ -185,6 +104,10 @@ class _GroupTaskDecorator(Protocol):
     def __call__(self, function: Callable[Concatenate[G, P], R], /) -> GroupTask[G, P, R]: ...
 
 
+class _BatchedTaskDecorator(Protocol):
+    def __call__(self, function: Callable[[list[G]], R], /) -> BatchedTask[G, R]: ...
+
+
 @overload
 def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
@@ -193,6 +116,10 @@ def task(
 ) -> _GroupTaskDecorator: ...
 @overload
 def task(*, with_group: Literal[True], **options: Unpack[TaskOptions]) -> _GroupTaskDecorator: ...
+@overload
+def task(
+    *, batch: int, batch_wait_ms: int = 0, **options: Unpack[TaskOptions]
+) -> _BatchedTaskDecorator: ...
 @overload
 def task(**options: Unpack[TaskOptions]) -> _TaskDecorator: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -207,21 +134,36 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     ``dataset``, ``groupid`` and ``idempotency_key``, ``{name}`` stands for the argument ``name``.
     Instead of a text, a function is possible, which gets the arguments that it names.
 
+    With ``batch``, the function gets a list with the items of up to ``batch`` jobs, and returns a
+    list of results or exceptions in their order. The jobs are those that came within
+    ``batch_wait_ms``. ``submit`` and ``request`` have one item: `BatchedTask`.
+
     Raises:
         InvalidJobError: an option is invalid.
     """
     unknown = sorted(options.keys() - _NAMES)
     if unknown:
-        raise InvalidJobError(f"task() has no option {unknown[0]}; it has {', '.join(_NAMES)}")
+        raise InvalidJobError(
+            f"task() has no option {unknown[0]}; it has {', '.join(sorted(_NAMES))}"
+        )
     if ("dataset" in options) != ("groupid" in options):
         raise InvalidJobError("give task() both dataset= and groupid=, or neither")
     has_group = bool(options.pop("with_group", False)) or "dataset" in options
+    batch, wait_ms = options.pop("batch", None), options.pop("batch_wait_ms", 0)
+    if batch is not None and has_group:
+        raise InvalidJobError(
+            "a task with batch= gets no group: its jobs may have different groups"
+        )
     kind: Any = GroupTask if has_group else Task
 
     def decorate(function: Callable[..., Any]) -> Any:
+        if batch is not None:
+            return BatchedTask(function, options, batch, wait_ms)
         return kind(function, options, has_group=has_group)
 
     return decorate if function is None else decorate(function)
 
 
-_NAMES = {**TaskOptions.__annotations__, "dataset": Text, "groupid": Text, "with_group": bool}
+_NAMES = {
+    *TaskOptions.__annotations__, "batch", "batch_wait_ms", "dataset", "groupid", "with_group"
+}  # fmt: skip

@@ -87,6 +87,10 @@ async def dies():
     await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGKILL)
 
+@task(batch=4, batch_wait_ms=20)
+def batched(items):
+    return [ValueError(item) if item == 7 else [item, len(items)] for item in items]
+
 @task
 def plain(number):
     return number
@@ -273,6 +277,18 @@ def test_a_process_that_dies_fails_its_attempts_and_is_replaced(
     }
     executor.give([job("b", "plain", number=1)])
     assert result(ends(listening, 3)["b"]) == 1
+
+
+def test_jobs_of_a_batched_task_share_a_call(
+    started: tuple[AsyncExecutor, Listening],
+) -> None:
+    executor, listening = started
+    executor.give([job(str(number), "batched", item=number) for number in range(8)])
+    found = ends(listening, 8)
+    assert "ValueError: 7" in (found.pop("7").error or "")
+    results = [result(outcome) for outcome in found.values()]
+    assert sorted(item for item, _ in results) == list(range(7))
+    assert {size for _, size in results} == {4}
 
 
 def test_progress_is_reported(started: tuple[AsyncExecutor, Listening]) -> None:

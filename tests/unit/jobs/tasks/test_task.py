@@ -38,6 +38,10 @@ def count(group: list[int]) -> int:
     return len(group)
 
 
+@task(limit_key="customer-{customer}", tags=("gpu",))
+def draw(customer: int) -> None: ...
+
+
 @task(name="billing.invoice")
 def invoice(customer: int) -> None: ...
 
@@ -99,6 +103,8 @@ def test_a_request_has_the_arguments_and_the_options() -> None:
         "01",
         {"year": 2013, "month": 1, "minutes": 15},
     )
+    drawn = draw.request(7)
+    assert (drawn.limit_key, drawn.tags) == ("customer-7", ("gpu",))
     assert invoice.request(4).task_name == "billing.invoice"
 
 
