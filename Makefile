@@ -37,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak jobs-schedules \
+  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
@@ -241,6 +241,10 @@ jobs-faults: $(READY) apache postgresql ## Kill an ensemble's leader twice under
 # SEED= repeats the choices of a run. The timing of processes differs each time.
 jobs-soak: $(READY) ## Random jobs, faults and users for half an hour, then invariants; SEED=, SECONDS=
 	$(BIN)/python -m tests.soak $(addprefix --seed ,$(SEED)) --seconds $(or $(SECONDS),1800)
+
+jobs-changes: $(READY) ## Reload, kill, stop and scale workers under load, for 20 seeds; SEEDS=1,2,3
+	WORKER_CHANGES_STEPS=10 WORKER_CHANGES_SEEDS=$(or $(SEEDS),$(shell seq -s, 20)) \
+	  $(BIN)/python -m pytest -q --timeout 600 tests/integration/jobs/test_worker_changes.py
 
 jobs-schedules: $(READY) ## Kill workers and move clocks under 1,000 schedules for ten minutes; SEED=, SECONDS=
 	$(BIN)/python -m tests.soak.schedules $(addprefix --seed ,$(SEED)) --seconds $(or $(SECONDS),600)

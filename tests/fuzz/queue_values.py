@@ -233,6 +233,8 @@ def job(chance: random.Random, place: str) -> bytes:
     if chance.random() < 0.2:
         good |= {"source": _with_wrong_part(chance, SOURCE)}
     if chance.random() < 0.2:
+        good |= {"trace": chance.choice(["", "no trace", f"00-{'a' * 32}-{'b' * 16}-01", 7])}
+    if chance.random() < 0.2:
         return any_bytes(chance)
     return changed(chance, good)
 

@@ -20,6 +20,7 @@ PUBLIC = (
     "zoolet.client.kazoo",
     "zoolet.client.opentelemetry",
     "zoolet.jobs",
+    "zoolet.jobs.telemetry",
     "zoolet.testing",
 )
 PACKAGES: list[ModuleType] = [import_module(name) for name in PUBLIC]

@@ -89,10 +89,11 @@ except ResultRefusedError as error:
     assert (status, output) == (0, f"large results cannot be stored: {advice('sqlalchemy')}\n")
 
 
-def test_the_metrics_of_a_client_name_what_is_missing() -> None:
-    program = """
+@pytest.mark.parametrize("package", ["zoolet.client.opentelemetry", "zoolet.jobs.telemetry"])
+def test_the_packages_for_opentelemetry_name_what_is_missing(package: str) -> None:
+    program = f"""
 try:
-    import zoolet.client.opentelemetry
+    import {package}
 except ImportError as error:
     print(error)
 """

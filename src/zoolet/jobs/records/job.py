@@ -4,7 +4,6 @@ A Job is immutable: every change returns a new Job. `zoolet.jobs.queue` writes j
 module imports only `zoolet.console`, `zoolet.jobs.errors` and other modules of its package.
 """
 
-from dataclasses import replace
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
@@ -21,7 +20,6 @@ from zoolet.jobs.records.job_values import (
     decode_fields,
     salvage_fields,
 )
-from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import JobState, Place
 
@@ -71,6 +69,7 @@ class Job(NamedTuple):
         limit: the name of the limit that the job waits for in deferred, or, in unowned, of the
             limit that has released it; None: no limit.
         slots: the slots of limits that the job holds while a worker owns it.
+        trace: the context of the trace of the submission (`JobRequest`).
         state: the job's state.
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
@@ -116,6 +115,7 @@ class Job(NamedTuple):
     limit_key: str | None = None
     limit: str | None = None
     slots: tuple[str, ...] = ()
+    trace: str | None = None
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
@@ -159,11 +159,7 @@ class Job(NamedTuple):
             *(job_names.no_group() if dataset is None or groupid is None else (dataset, groupid)),
         )
         check_request(request)
-        parameters = plain_json("parameters", request.parameters)
-        if parameters is not request.parameters:
-            request = replace(request, parameters=parameters)
-        if request.source is not None:
-            request = replace(request, source=plain_json("source", request.source))
+        request = request.with_plain_json()
         job = cls(
             name=name,
             task=request.task_name,
@@ -188,6 +184,7 @@ class Job(NamedTuple):
             source=request.source,
             tags=tuple(request.tags),
             limit_key=request.limit_key,
+            trace=request.trace,
         )
         job.check_size()
         return job

@@ -6,7 +6,7 @@ This module imports `zoolet.jobs.errors` and other modules of its package.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zoolet.jobs.errors import InvalidJobError
@@ -18,10 +18,12 @@ from zoolet.jobs.records.job_values import (
     TASK_LIMIT_CHARACTERS,
     TIME_LIMIT_MS,
     TIMEOUT_LIMIT_MS,
+    TRACE_LIMIT_CHARACTERS,
     are_tags,
     is_limit_key,
     is_text,
 )
+from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.task_names import task_name
 
 JsonObject = Mapping[str, Any]
@@ -59,6 +61,8 @@ class JobRequest:
         tags: the tags that a worker must have to take the job (`Worker`).
         limit_key: the key by which limits of the queue count the job, such as the name of a
             customer; None: no key.
+        trace: the context of the trace of this submission, as the text of W3C's header
+            ``traceparent``; hooks set it (`zoolet.jobs.telemetry`). None: no trace.
     """
 
     task: str | Callable[..., Any]
@@ -77,9 +81,22 @@ class JobRequest:
     source: JsonObject | None = None
     tags: Sequence[str] = ()
     limit_key: str | None = None
+    trace: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", task_name(self.task))
+
+    def with_plain_json(self) -> "JobRequest":
+        """Return the request with plain JSON as parameters and source.
+
+        Raises:
+            InvalidJobError: the parameters or the source are not JSON.
+        """
+        parameters = plain_json("parameters", self.parameters)
+        source = None if self.source is None else plain_json("source", self.source)
+        if parameters is self.parameters and source is None:
+            return self
+        return replace(self, parameters=parameters, source=source)
 
     @property
     def task_name(self) -> str:
@@ -173,6 +190,13 @@ def _check_texts(request: JobRequest) -> None:
         )
     if request.limit_key is not None and not is_limit_key(request.limit_key):
         raise InvalidJobError(f"limit_key {request.limit_key!r} is not a text of 1 to 255 bytes")
+    if request.trace is not None and (
+        not is_text(request.trace) or len(request.trace) > TRACE_LIMIT_CHARACTERS
+    ):
+        raise InvalidJobError(
+            f"trace {request.trace!r:.120} is not a text of up to {TRACE_LIMIT_CHARACTERS}"
+            " characters, as in W3C's header traceparent"
+        )
 
 
 def _is_number(value: object, least: int, most: int) -> bool:

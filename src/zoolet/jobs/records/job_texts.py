@@ -34,6 +34,7 @@ _REQUEST_FIELDS: Final = (
     "limit_key",
     "limit",
     "slots",
+    "trace",
 )
 """The optional fields between ``submitted_ms`` and ``state``, in order."""
 _FIRST_REQUEST_FIELD: Final = 10

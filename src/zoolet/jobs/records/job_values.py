@@ -43,6 +43,7 @@ IMPORT_BACKOFF_MOST_MS = 30_000
 IMPORT_TRIES_LIMIT = 1000
 """The greatest valid ``import_tries``. No real job has as many tries: within `IMPORT_PATIENCE_MS`,
 the delays leave time for about 25 tries."""
+TRACE_LIMIT_CHARACTERS = 100
 TASK_LIMIT_CHARACTERS = 500
 """The most characters of a task's name."""
 PARAMETER_LIMIT_CHARACTERS = 200
@@ -327,6 +328,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "limit_key": _LimitKey(),
     "limit": _ZnodeName(or_null=True),
     "slots": _Slots(),
+    "trace": _Text(TRACE_LIMIT_CHARACTERS, or_null=True),
     "losses": _Number(0, LOSSES_LIMIT),
     "progress": _ProgressField(),
     "worker": _ZnodeName(or_null=True),

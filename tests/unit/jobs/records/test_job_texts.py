@@ -16,7 +16,8 @@ LEFT_OUT_IF_UNSET = (
     "backoff_ms", "timeout_ms", "not_before_ms", "expires_ms", "batch", "chained", "receives",
     "waits_for",
     "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
-    "source", "tags", "limit_key", "limit", "slots", "losses", "progress", "stored", "output",
+    "source", "tags", "limit_key", "limit", "slots",
+    "trace", "losses", "progress", "stored", "output",
 )  # fmt: skip
 
 texts = st.text(st.characters(), max_size=30)
@@ -59,6 +60,7 @@ jobs = st.builds(
     limit_key=st.none() | texts,
     limit=st.none() | texts,
     slots=st.lists(texts, max_size=3).map(tuple),
+    trace=st.none() | texts,
     state=st.sampled_from(JobState),
     worker=st.none() | texts,
     attempts=st.integers(0, 20),
