@@ -142,15 +142,7 @@ class WorkerRun:
         self._executors = ExecutorGroup(
             self.hands, options.limits.jobs, read_inputs=self._read_inputs
         )
-        self.control = ExecutorControl(
-            self._executors,
-            self.hands,
-            options.limits,
-            make=self._make_executor,
-            on_ready=self._wake.set,
-            on_scaled=self.registration.report,
-            on_failure=on_failure,
-        )
+        self.control = self._make_control()
         hooks = HookCalls(options.hooks)
         self._calls = AttemptCalls(hooks) if hooks else None
         self.recorder = AttemptRecorder(
@@ -209,6 +201,17 @@ class WorkerRun:
         self._start_thread(self.control.run)
         if self._calls is not None:
             self._calls.start()
+
+    def _make_control(self) -> ExecutorControl:
+        return ExecutorControl(
+            self._executors,
+            self.hands,
+            self._options.limits,
+            make=self._make_executor,
+            on_ready=self._wake.set,
+            on_scaled=self.registration.report,
+            on_failure=self._on_failure,
+        )
 
     def _make_taker(self) -> JobTaker:
         return JobTaker(
