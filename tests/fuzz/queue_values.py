@@ -284,6 +284,40 @@ def _part_of_limit(chance: random.Random, number: int) -> Write:
     return Write(f"limits/l{number % 5}/{part}", data)
 
 
+def _names(chance: random.Random) -> bytes:
+    entries = [any_value(chance) for _ in range(2)] + [["entry-000-a:b-1", "NEW"]]
+    return json.dumps(chance.choice((entries, [[1]], [["a"]], {"a": 1}))).encode()
+
+
+def _log(chance: random.Random) -> bytes:
+    entry = {chance.choice(("SUCCESSFUL", "NOTHING", "")): any_value(chance)}
+    return chance.choice((json.dumps(entry).encode(), any_bytes(chance)))
+
+
+def _chain(chance: random.Random, number: int) -> Write:
+    after = chance.choice(
+        (
+            b"",
+            b"..",
+            b"a/b",
+            b"\xff",
+            b"fuzz",
+            f"c{number}".encode(),
+            b"\x00",
+            b"x" * 300,
+            changed(chance, CHAIN),
+            changed(chance, CHAIN),
+        )
+    )
+    return Write(f"chains/c{number}", after)
+
+
+def _groups(chance: random.Random) -> bytes:
+    group = ["a", "v", 1, 10, {"path": "/nothing", "stat": "1.1"}]
+    group[chance.randrange(5)] = any_value(chance)
+    return chance.choice((json.dumps([group]).encode(), any_bytes(chance)))
+
+
 def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
     def in_place(place: str) -> Callable[[random.Random, int], Write]:
         return lambda chance, n: Write(f"{place}/{job_name(chance, n)}", job(chance, place))
@@ -299,39 +333,9 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
             changed(chance, good) if chance.random() < 0.7 else any_bytes(chance),
         )
 
-    def names(chance: random.Random) -> bytes:
-        entries = [any_value(chance) for _ in range(2)] + [["entry-000-a:b-1", "NEW"]]
-        return json.dumps(chance.choice((entries, [[1]], [["a"]], {"a": 1}))).encode()
-
-    def log(chance: random.Random) -> bytes:
-        entry = {chance.choice(("SUCCESSFUL", "NOTHING", "")): any_value(chance)}
-        return chance.choice((json.dumps(entry).encode(), any_bytes(chance)))
-
-    def chain(chance: random.Random, number: int) -> Write:
-        after = chance.choice(
-            (
-                b"",
-                b"..",
-                b"a/b",
-                b"\xff",
-                b"fuzz",
-                f"c{number}".encode(),
-                b"\x00",
-                b"x" * 300,
-                changed(chance, CHAIN),
-                changed(chance, CHAIN),
-            )
-        )
-        return Write(f"chains/c{number}", after)
-
-    def groups(chance: random.Random) -> bytes:
-        group = ["a", "v", 1, 10, {"path": "/nothing", "stat": "1.1"}]
-        group[chance.randrange(5)] = any_value(chance)
-        return chance.choice((json.dumps([group]).encode(), any_bytes(chance)))
-
     return {
         "dataset": either("datasets/d{number}", DATASET),
-        "dataset's groups": lambda c, n: Write(f"datasets/d{n - n % 2}/{'0' * 16}-0", groups(c)),
+        "dataset's groups": lambda c, n: Write(f"datasets/d{n - n % 2}/{'0' * 16}-0", _groups(c)),
         "unowned": in_place("unowned"),
         "unowned again": in_place("unowned"),
         "deferred": in_place("deferred"),
@@ -340,9 +344,9 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
         "child": with_child,
         "key": either("keys/{number:064x}", {"submission": "s-0", "name": "n", "batch": "b"}),
         "batch": either("batches/b{number}", BATCH),
-        "batch's names": lambda c, n: Write(f"batches/b{n - n % 2}/jobs-000000", names(c)),
-        "batch's log": lambda c, n: Write(f"batches/b{n - n % 2}/log/e-0000000000", log(c)),
-        "chain": chain,
+        "batch's names": lambda c, n: Write(f"batches/b{n - n % 2}/jobs-000000", _names(c)),
+        "batch's log": lambda c, n: Write(f"batches/b{n - n % 2}/log/e-0000000000", _log(c)),
+        "chain": _chain,
         "worker": either("workers/fuzz-{number}", WORKER),
         "keeper": lambda c, n: Write(f"keeper/{c.choice(('w-', 'x', 'w-0'))}{n}", any_bytes(c)),
         "unknown": lambda c, n: Write(

@@ -116,24 +116,22 @@ class Worker:
             attempt_memory_mib=attempt_memory_mib,
             async_concurrency=None if async_concurrency == 1 else async_concurrency,
         )
-        connection = _settings(hosts, session_timeout_ms, connect_timeout_ms)
-        connection, root = connection.moving_chroot(root)
-        limits = ExecutorLimits.of(
-            executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib
+        connection, root = _place(hosts, root, session_timeout_ms, connect_timeout_ms)
+        counts = (executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib)
+        setup = Setup(
+            loader,
+            cache_groups,
+            cache_bytes,
+            **_of_this_process(),
+            queue=queue_as_json(connection, root, result_store),
+            attempt_memory_bytes=bytes_of(attempt_memory_mib),
+            async_concurrency=async_concurrency,
         )
         self._options = WorkerOptions(
             connection,
             root,
-            Setup(
-                loader,
-                cache_groups,
-                cache_bytes,
-                **_of_this_process(),
-                queue=queue_as_json(connection, root, result_store),
-                attempt_memory_bytes=bytes_of(attempt_memory_mib),
-                async_concurrency=async_concurrency,
-            ),
-            limits.stopping_idle_after(executor_idle_s),
+            setup,
+            ExecutorLimits.of(*counts).stopping_idle_after(executor_idle_s),
             threads,
             locality_wait_ms / 1000,
             _checked_tags(tags),
@@ -272,14 +270,15 @@ class Worker:
         return {} if self._run is None else self._run.recorder.tally.as_dict()
 
 
-def _settings(
-    hosts: str | ConnectionSettings, session_timeout_ms: int, connect_timeout_ms: int
-) -> ConnectionSettings:
-    if not isinstance(hosts, str):
-        return hosts
-    return ConnectionSettings(
-        hosts, session_timeout_ms=session_timeout_ms, connect_timeout_ms=connect_timeout_ms
-    )
+def _place(
+    hosts: str | ConnectionSettings, root: str, session_timeout_ms: int, connect_timeout_ms: int
+) -> tuple[ConnectionSettings, str]:
+    """Return the settings of the connection, without a chroot, and the path of the queue."""
+    if isinstance(hosts, str):
+        hosts = ConnectionSettings(
+            hosts, session_timeout_ms=session_timeout_ms, connect_timeout_ms=connect_timeout_ms
+        )
+    return hosts.moving_chroot(root)
 
 
 def _of_this_process() -> dict[str, Any]:
