@@ -21,6 +21,8 @@ from zoolet.jobs import (
     DatasetExistsError,
     Dispatcher,
     InvalidJobError,
+    JobFailedError,
+    MapResult,
     Origin,
     UnknownDatasetError,
     UnreadableJobError,
@@ -32,6 +34,17 @@ def count(table, parameters):
     at_least = parameters.get("at_least", 0)
     values = table.column("x").to_pylist()
     return {"columns": table.column_names, "found": [x for x in values if x >= at_least]}
+
+def fail_at(table, parameters):
+    if parameters["at"] in table.column("x").to_pylist():
+        raise ValueError("this group fails")
+    return count(table, {})
+
+def numbers(rows, parameters):
+    return [row["n"] for row in rows]
+
+def joined(results):
+    return [number for result in results for number in result]
 
 def texts(rows, parameters):
     return rows
@@ -176,6 +189,81 @@ def test_a_worker_without_a_loader_loads_only_the_named_columns(
     assert last.value["columns"] == ["x"]
 
 
+def test_jobs_on_the_workers_merge_all_results_in_a_tree(
+    dispatcher: Dispatcher, worker: Worker, tmp_path: Path
+) -> None:
+    assert worker.failure is None
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "a.parquet", range(150))
+    dispatcher.datasets.create("numbers", "parquet", tmp_path / "data")
+
+    def ask(name: str) -> MapResult:
+        return dispatcher.map("data_tasks:count", "numbers", reduce="data_tasks:merge", name=name)
+
+    result = ask("first")
+    assert result.merged is not None
+    assert sorted(result.value(TIMEOUT_S)["found"]) == list(range(150))
+    assert result.value() == result.value()
+    assert dispatcher.batch("first-merged").names == result.merged.names
+    again = ask("again")
+    assert again.merged is not None
+    assert again.batch.count(Origin.STORED) == 38
+    assert again.merged.count(Origin.STORED) == 1
+    assert again.value(TIMEOUT_S) == result.value()
+
+
+def test_a_failed_job_fails_the_merged_result(
+    dispatcher: Dispatcher, worker: Worker, data: Path
+) -> None:
+    assert worker.failure is None
+    dispatcher.datasets.create("numbers", "parquet", data)
+    result = dispatcher.map(
+        "data_tasks:fail_at", "numbers", {"at": 20}, reduce="data_tasks:merge", max_attempts=1
+    )
+    for _ in range(2):
+        with pytest.raises(JobFailedError):
+            result.value(TIMEOUT_S)
+    with pytest.raises(JobFailedError, match="this group fails"):
+        list(result.partials(timeout_s=TIMEOUT_S))
+    without = dispatcher.map("data_tasks:count", "numbers")
+    with pytest.raises(InvalidJobError, match="nothing to merge"):
+        without.value()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_group_is_counted_once_although_workers_are_killed(
+    seed: int,
+    dispatcher: Dispatcher,
+    start_worker: Callable[..., WorkerProcess],
+    tasks: Path,
+    tmp_path: Path,
+) -> None:
+    """A randomised test: workers are killed while two programs ask overlapping questions."""
+    chance = random.Random(seed)
+    (tasks / "pipe_tasks.py").write_text("def load(dataset, groupid): raise ValueError\n")
+    lines = "".join(json.dumps({"n": n}) + "\n" for n in range(40))
+    (tmp_path / "rows.jsonl").write_text(lines)
+    dispatcher.datasets.create("rows", "jsonl", tmp_path / "rows.jsonl", {"bytes_per_group": 1})
+    results = [
+        dispatcher.map("data_tasks:numbers", "rows", {}, reduce="data_tasks:joined")
+        for _ in range(2)
+    ]
+    assert results[1].batch.count(Origin.NEW) == 0
+    workers = [start_worker("--executors", "2") for _ in range(2)]
+    partials = [result.partials(every_s=0.0, timeout_s=TIMEOUT_S) for result in results]
+    for _ in range(2):
+        partial = next(partials[0])
+        assert len(set(partial.value)) == len(partial.value) == partial.share.rows
+        workers.pop(chance.randrange(len(workers))).kill()
+        workers.append(start_worker("--executors", "2"))
+    for found in partials:
+        for partial in found:
+            assert len(set(partial.value)) == len(partial.value) == partial.share.rows
+        assert sorted(partial.value) == list(range(40))
+    for result in results:
+        assert sorted(result.value(TIMEOUT_S)) == list(range(40))
+
+
 def test_results_and_loaded_groups_of_an_old_content_are_not_used(
     dispatcher: Dispatcher, worker: Worker, data: Path
 ) -> None:
@@ -249,6 +337,7 @@ def test_a_map_in_asynchronous_code(
         async with AsyncDispatcher(server.hosts, ROOT) as own:
             result = await own.map("data_tasks:count", "numbers", reduce="data_tasks:merge")
             found = [partial async for partial in result.partials(timeout_s=TIMEOUT_S)]
+            assert sorted((await result.value(TIMEOUT_S))["found"]) == list(range(30))
             return sorted(found[-1].value["found"])
 
     assert asyncio.run(ask()) == list(range(30))

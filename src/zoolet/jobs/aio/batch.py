@@ -125,11 +125,20 @@ class AsyncMapResult:
         self._result = result
         self._lock = asyncio.Lock()
         self.batch = AsyncBatch(result.batch)
+        self.merged = None if result.merged is None else AsyncBatch(result.merged)
 
     @property
     def dataset(self) -> Dataset:
         """The dataset as it was when the jobs were submitted."""
         return self._result.dataset
+
+    async def value(
+        self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
+    ) -> Any:
+        """Wait until jobs on the workers have merged all results; see `MapResult.value`."""
+        call = partial(self._result.value, timeout_s, server_timeout_s=server_timeout_s)
+        async with self._lock:
+            return await run(call)
 
     async def partials(
         self,

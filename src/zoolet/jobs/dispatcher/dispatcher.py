@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
@@ -17,6 +18,7 @@ from zoolet.jobs.datasets.datasets import Datasets
 from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.dispatcher.graphs import After, dependencies_of
 from zoolet.jobs.dispatcher.maps import MapResult, map_requests
+from zoolet.jobs.dispatcher.reductions import Input, submit_reduction
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.hooks.job_hooks import HookCalls, JobHooks
 from zoolet.jobs.queue.queue import JobQueue
@@ -274,7 +276,8 @@ class Dispatcher:
             parameters: the JSON object that the task gets for each group.
             columns: the names of the columns that the task needs; only these are read. None: all.
             reduce: a function that merges a list of results into one result of the same form, or
-                its name. It must not depend on the order or the grouping of the results.
+                its name. It must not depend on the order or the grouping of the results. Jobs on
+                the workers merge the results in a tree (`MapResult.value`).
             refresh: whether to refresh the description first, so that changed files get new
                 versions (`Datasets.refresh`). This process must then reach the data.
             name: the name of the batch; None: a random name.
@@ -295,20 +298,25 @@ class Dispatcher:
         """
         read = self.datasets.refresh if refresh else self.datasets.describe
         described = read(dataset, timeout_s=timeout_s)
-        requests = map_requests(
-            task,
-            described,
-            parameters or {},
-            columns,
-            priority=priority,
-            max_attempts=max_attempts,
-            backoff_ms=backoff_ms,
-            timeout_ms=timeout_ms,
-        )
-        if reduce is not None:
-            task_name(reduce)
-        batch = self.submit_batch(requests, reuse=reuse, name=name, timeout_s=timeout_s)
-        return MapResult(batch, described, reduce)
+        attributes: dict[str, Any] = {
+            "priority": priority,
+            "max_attempts": max_attempts,
+            "backoff_ms": backoff_ms,
+            "timeout_ms": timeout_ms,
+        }
+        requests = map_requests(task, described, parameters or {}, columns, **attributes)
+        function = None if reduce is None else task_name(reduce)
+        name = name or uuid.uuid4().hex[:16]
+        submit = partial(self.submit_batch, reuse=reuse, timeout_s=timeout_s)
+        batch = submit(requests, name=name)
+        merged = None
+        if function is not None and requests:
+            inputs = [
+                Input(one.name, request.key)
+                for one, request in zip(batch.submissions, requests, strict=True)
+            ]
+            merged = submit_reduction(submit, function, inputs, name, **attributes)
+        return MapResult(batch, described, reduce, merged)
 
     def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Batch:
         """Return the batch of this name, which any process may have submitted.

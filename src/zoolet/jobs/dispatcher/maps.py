@@ -132,13 +132,20 @@ class MapResult:
     Attributes:
         batch: the jobs, one for each group, in the order of the groups.
         dataset: the dataset as it was when the jobs were submitted.
+        merged: the batch of the job that merges the results of all groups; None without ``reduce``.
     """
 
     def __init__(
-        self, batch: Batch, dataset: Dataset, reduce: str | Callable[..., Any] | None
+        self,
+        batch: Batch,
+        dataset: Dataset,
+        reduce: str | Callable[..., Any] | None,
+        merged: Batch | None = None,
     ) -> None:
         self.batch = batch
         self.dataset = dataset
+        self.merged = merged
+        self._value: list[Any] = []
         self._reduce = reduce
         self._groups: dict[str, list[DatasetGroup]] = {}
         for submission, group in zip(batch.submissions, dataset.groups, strict=True):
@@ -149,6 +156,38 @@ class MapResult:
         self._merged: list[Any] = []
         """The merged result of the other covered groups; [] if there are none."""
         self._failed: Job | None = None
+        self._failed_merge: Job | None = None
+
+    def value(
+        self, timeout_s: float | None = None, *, server_timeout_s: float | None = TIMEOUT_S
+    ) -> Any:
+        """Wait until jobs on the workers have merged the results of all groups, and return it.
+
+        ``timeout_s`` is the time limit for all jobs, in seconds; None: no limit.
+        ``server_timeout_s`` is the time limit of each request to the server, in seconds.
+
+        Raises:
+            InvalidJobError: the map has no ``reduce``, or the dataset has no groups.
+            JobFailedError: a job that merges is FAILED, also because a job of the map is FAILED.
+            JobTimeoutError: the jobs did not end in time, or the server did not reply.
+        """
+        if self._failed_merge is not None:
+            raise JobFailedError(self._failed_merge)
+        if not self._value:
+            if self.merged is None:
+                raise InvalidJobError(
+                    "there is nothing to merge: the map has no reduce=, or the dataset has no group"
+                )
+            job = self.merged.next_result(timeout_s, server_timeout_s=server_timeout_s)
+            if job is None:
+                raise JobTimeoutError(
+                    f"the results were not merged within {timeout_s} s; call value() again to wait"
+                )
+            if job.state is JobState.FAILED:
+                self._failed_merge = job
+                raise JobFailedError(job)
+            self._value = [job.result]
+        return self._value[0]
 
     def partials(
         self,
