@@ -138,13 +138,19 @@ def assert_commands_end_well(client: Any, server: ServerProcess, chance: random.
         ["top", "--rounds", "1"],
         ["export"],
         ["list", "--batch", "b2"],
+        ["dataset", "list"],
     ]
     commands += [[command, name] for name in names for command in ("show", "why")]
+    with contextlib.suppress(NoNodeError):
+        datasets = sorted(client.get_children(f"{ROOT}/datasets"))
+        commands += [
+            ["dataset", command, name]
+            for name in chance.sample(datasets, min(NAMES_SHOWN, len(datasets)))
+            for command in ("show", "refresh", "remove")
+        ]
     for command in commands:
         where = ["--server", server.hosts, "--queue", ROOT, "--connect-timeout-ms", "10000"]
-        result = CliRunner(env=dict(os.environ)).invoke(
-            jobs_command, [*command[:1], *where, *command[1:]]
-        )
+        result = CliRunner(env=dict(os.environ)).invoke(jobs_command, [*command, *where])
         is_told = result.exception is None or isinstance(result.exception, SystemExit)
         assert is_told, f"zoolet jobs {command}: {result.exception!r}"
         assert "Traceback" not in result.output, f"zoolet jobs {command}: {result.output}"
