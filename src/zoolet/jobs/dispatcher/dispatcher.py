@@ -17,15 +17,13 @@ from zoolet.jobs.context.current_dispatcher import enter_dispatcher, leave_dispa
 from zoolet.jobs.datasets.datasets import Datasets
 from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.dispatcher.graphs import After, dependencies_of
-from zoolet.jobs.dispatcher.maps import MapResult, map_requests
-from zoolet.jobs.dispatcher.reductions import Input, submit_reduction
+from zoolet.jobs.dispatcher.maps import MapResult, map_requests, submit_map
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.hooks.job_hooks import HookCalls, JobHooks
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
-from zoolet.jobs.records.task_names import task_name
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.schedules.schedules import Schedules
 from zoolet.jobs.submit.keys import KeyNamer
@@ -282,10 +280,10 @@ class Dispatcher:
                 versions (`Datasets.refresh`). This process must then reach the data.
             name: the name of the batch; None: a random name.
             reuse: whether requests reuse earlier jobs, as in `submit_batch`.
-            priority: as in `JobRequest`, like ``max_attempts``, ``backoff_ms`` and ``timeout_ms``.
-            max_attempts: the number of failed attempts after which a job is FAILED.
-            backoff_ms: the delay after the first failed attempt of a job.
-            timeout_ms: the time limit of an attempt.
+            priority: as in `JobRequest`.
+            max_attempts: as in `JobRequest`.
+            backoff_ms: as in `JobRequest`.
+            timeout_ms: as in `JobRequest`.
             timeout_s: the time limit, in seconds, for each request to the server; None: no limit.
 
         Raises:
@@ -305,18 +303,8 @@ class Dispatcher:
             "timeout_ms": timeout_ms,
         }
         requests = map_requests(task, described, parameters or {}, columns, **attributes)
-        function = None if reduce is None else task_name(reduce)
-        name = name or uuid.uuid4().hex[:16]
         submit = partial(self.submit_batch, reuse=reuse, timeout_s=timeout_s)
-        batch = submit(requests, name=name)
-        merged = None
-        if function is not None and requests:
-            inputs = [
-                Input(one.name, request.key)
-                for one, request in zip(batch.submissions, requests, strict=True)
-            ]
-            merged = submit_reduction(submit, function, inputs, name, **attributes)
-        return MapResult(batch, described, reduce, merged)
+        return submit_map(submit, described, requests, reduce, name, attributes)
 
     def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Batch:
         """Return the batch of this name, which any process may have submitted.

@@ -13,17 +13,20 @@ This module imports `zoolet.jobs.datasets`, `zoolet.jobs.errors`, `zoolet.jobs.e
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoolet.jobs.datasets.datasets import Dataset, total
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError
+from zoolet.jobs.dispatcher.reductions import Input, submit_reduction
 from zoolet.jobs.errors import InvalidJobError, JobTimeoutError
 from zoolet.jobs.execution.functions import TASKS, load_function
 from zoolet.jobs.loaders.groups import DatasetGroup
 from zoolet.jobs.loaders.loading import make_source
 from zoolet.jobs.loaders.registry import loader_info
 from zoolet.jobs.records.job_requests import JobRequest, JsonObject
+from zoolet.jobs.records.task_names import task_name
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
 
@@ -253,6 +256,37 @@ class MapResult:
 
     def _partial(self) -> PartialResult:
         return PartialResult(self._merged[0], share_of(self._covered, self.dataset.groups))
+
+
+def submit_map(
+    submit: Callable[..., Batch],
+    dataset: Dataset,
+    requests: Sequence[JobRequest],
+    reduce: str | Callable[..., Any] | None,
+    name: str | None,
+    attributes: Mapping[str, Any],
+) -> MapResult:
+    """Submit the requests for the groups of a dataset, and the jobs that merge their results.
+
+    Args:
+        submit: submits a batch (`Dispatcher.submit_batch`).
+        dataset: the dataset.
+        requests: the request for each group.
+        reduce: the function that merges results, or its name; None: no jobs merge results.
+        name: the name of the batch; None: a random name.
+        attributes: the attributes of the requests for the jobs that merge.
+    """
+    function = None if reduce is None else task_name(reduce)
+    name = name or uuid.uuid4().hex[:16]
+    batch = submit(requests, name=name)
+    merged = None
+    if function is not None and requests:
+        inputs = [
+            Input(submission.name, request.key)
+            for submission, request in zip(batch.submissions, requests, strict=True)
+        ]
+        merged = submit_reduction(submit, function, inputs, name, **attributes)
+    return MapResult(batch, dataset, reduce, merged)
 
 
 def share_of(covered: Sequence[DatasetGroup], groups: Sequence[DatasetGroup]) -> Share:
