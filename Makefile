@@ -260,7 +260,7 @@ ifdef REF
 bench-jobs: $(READY) revision
 	$(BIN)/python -m benchmarks.jobs_compare --against $(REVISION)
 else
-bench-jobs: $(READY) redis $(PEERS:%=$(JOB_PEERS)/%/.installed) ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray, or an older revision: REF=
+bench-jobs: $(READY) redis postgresql $(PEERS:%=$(JOB_PEERS)/%/.installed) ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray, procrastinate, or an older revision: REF=
 	$(BIN)/python -m benchmarks.jobs_throughput
 	$(BIN)/python -m benchmarks.jobs_kill
 	$(BIN)/python -m benchmarks.jobs_requests

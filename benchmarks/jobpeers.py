@@ -1,4 +1,4 @@
-"""Running other job systems, and zoolet, in the same call: Redis, their workers, their figures."""
+"""Running other job systems, and zoolet: Redis, PostgreSQL, their workers, their figures."""
 
 import contextlib
 import json
@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.jobs import WorkerProcess
+from tests.support.postgresql import PostgresqlServer
 from zoolet.jobs import Dispatcher
 from zoolet.testing import ServerProcess
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".cache" / "job-peers"
-PEERS = ("huey", "dramatiq", "arq", "celery", "rq", "dask", "ray")
+PEERS = (
+    "huey", "dramatiq", "arq", "celery", "rq", "dask", "ray", "procrastinate", "dramatiq_pg",
+)  # fmt: skip
 REDIS = shutil.which("redis-server") or "redis-server"
-WITHOUT_REDIS = frozenset({"dask", "ray"})
+ON_POSTGRESQL = frozenset({"procrastinate", "dramatiq_pg"})
+"""These run on a PostgreSQL with fsync and synchronous_commit, which are on by default."""
+WITHOUT_REDIS = frozenset({"dask", "ray", *ON_POSTGRESQL})
 ROOT = "/jobs/bench"
 _TIMEOUT_S = 400
 _START_S = 10.0
@@ -53,6 +58,13 @@ def redis(fsync: str) -> Iterator[int]:
             process.wait()
 
 
+def syncs_of(peer: str) -> tuple[str, ...]:
+    """Return how often the system is to sync its changes, for one run each."""
+    if peer in ON_POSTGRESQL:
+        return ("always",)
+    return ("never",) if peer in WITHOUT_REDIS else ("everysec", "always")
+
+
 def run_peer(peer: str, scenario: str, jobs: int, fsync: str) -> dict[str, Any] | None:
     """Return the figures of one run; None where the system is not installed, or failed."""
     python = ENVIRONMENTS / peer / "bin" / "python"
@@ -60,6 +72,10 @@ def run_peer(peer: str, scenario: str, jobs: int, fsync: str) -> dict[str, Any] 
         return None
     with contextlib.ExitStack() as started:
         port = 0 if peer in WITHOUT_REDIS else started.enter_context(redis(fsync))
+        dsn = ""
+        if peer in ON_POSTGRESQL:
+            server = started.enter_context(PostgresqlServer())
+            dsn = server.url.replace("postgresql+psycopg://", "postgresql://")
         try:
             completed = subprocess.run(
                 [python, HERE / "peers" / "run.py", peer, scenario, str(jobs), str(port)],
@@ -67,7 +83,7 @@ def run_peer(peer: str, scenario: str, jobs: int, fsync: str) -> dict[str, Any] 
                 text=True,
                 timeout=_TIMEOUT_S,
                 check=False,
-                env=os.environ | {"PEER_PORT": str(port)},
+                env=os.environ | {"PEER_PORT": str(port), "PEER_DSN": dsn},
             )
         except subprocess.TimeoutExpired:
             sys.stderr.write(f"{peer} {scenario}: not done within {_TIMEOUT_S:.0f} s\n")

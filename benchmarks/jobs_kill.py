@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.jobpeers import PEERS, WITHOUT_REDIS, run_peer, zoolet
+from benchmarks.jobpeers import PEERS, run_peer, syncs_of, zoolet
 from tests.support.jobs import assert_done_once
 from zoolet.jobs import JobRequest
 
@@ -64,7 +64,7 @@ def main() -> None:
     )
     found: dict[str, dict[str, float] | None] = {"zoolet": measure_zoolet(jobs)}
     for peer in sys.argv[2:] or PEERS:
-        found[peer] = run_peer(peer, "kill", jobs, "never" if peer in WITHOUT_REDIS else "everysec")
+        found[peer] = run_peer(peer, "kill", jobs, syncs_of(peer)[0])
     for name, figures in found.items():
         if figures is None:
             table.add_row(name, "-", "-", "-")

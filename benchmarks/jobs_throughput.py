@@ -2,7 +2,8 @@
 
 JOBS no-op jobs with their results, two workers, one submitter, all on this machine; then 200 jobs
 one at a time. zoolet syncs every change to disk; Redis, under the others, syncs every second, or
-always; Dask and Ray keep nothing on disk. Usage: python -m benchmarks.jobs_throughput [JOBS
+always; PostgreSQL, under procrastinate and dramatiq_pg, syncs every change; Dask and Ray keep
+nothing on disk. Usage: python -m benchmarks.jobs_throughput [JOBS
 [PEER_JOBS [PEER ...]]].
 """
 
@@ -11,7 +12,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.jobpeers import PEERS, WITHOUT_REDIS, run_peer, zoolet
+from benchmarks.jobpeers import PEERS, run_peer, syncs_of, zoolet
 from benchmarks.jobs_rows import throughput
 
 SINGLE_JOBS = 200
@@ -26,7 +27,7 @@ def main() -> None:
         rate, median_ms = throughput(dispatcher, jobs, SINGLE_JOBS)
     table.add_row("zoolet", "always", f"{rate:,.0f} of {jobs:,}", f"{median_ms:.1f} ms")
     for peer in sys.argv[3:] or PEERS:
-        for fsync in ("never",) if peer in WITHOUT_REDIS else ("everysec", "always"):
+        for fsync in syncs_of(peer):
             found = run_peer(peer, "throughput", peer_jobs, fsync)
             one = run_peer(peer, "single", SINGLE_JOBS, fsync)
             table.add_row(

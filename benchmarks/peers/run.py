@@ -1,6 +1,7 @@
 """One run of another job system, by its own interpreter: prints its figures as JSON.
 
-Usage: PEER/bin/python run.py PEER SCENARIO JOBS PORT, where Redis listens on PORT, and SCENARIO is
+Usage: PEER/bin/python run.py PEER SCENARIO JOBS PORT, where Redis listens on PORT (PEER_DSN names
+the PostgreSQL of those that use it), and SCENARIO is
 ``throughput`` (JOBS no-ops with their results, two workers), ``single`` (JOBS no-ops, each waited
 for), or ``kill`` (JOBS of 50 ms, one of the two workers killed by -9 in the middle, up to 60 s; how
 many results are there, and how often the task was begun). All is as the systems' own pages have it,
@@ -89,6 +90,65 @@ def dramatiq() -> Iterator[Peer]:
         peer = Peer(lambda name, n: getattr(dramatiq_tasks, name).send(n), result)
         peer.pids = pids
         yield peer
+
+
+@contextmanager
+def dramatiq_pg() -> Iterator[Peer]:
+    """Run Dramatiq on PostgreSQL."""
+    dsn = os.environ["PEER_DSN"]
+    subprocess.run([str(BIN / "dramatiq-pg"), "-d", dsn, "init"], check=True, capture_output=True)
+    import dramatiq_pg_tasks
+    from dramatiq.results import ResultMissing
+
+    def result(message: Any, timeout_s: float) -> Any:
+        # Its blocking call fails if two results arrive at the same time.
+        until = time.monotonic() + timeout_s
+        while True:
+            try:
+                return message.get_result(block=False)
+            except ResultMissing:
+                if time.monotonic() > until:
+                    raise TimeoutError from None
+                time.sleep(0.002)
+
+    command = [str(BIN / "dramatiq"), "dramatiq_pg_tasks", "-p", "1", "-t", "1"]
+    with processes(command, command) as pids:
+        peer = Peer(lambda name, n: getattr(dramatiq_pg_tasks, name).send(n), result)
+        peer.pids = pids
+        yield peer
+
+
+@contextmanager
+def procrastinate() -> Iterator[Peer]:
+    """Run procrastinate, which is on PostgreSQL."""
+    os.environ["PEER_SUBMITS"] = "1"
+    import procrastinate_tasks
+    import psycopg
+
+    del os.environ["PEER_SUBMITS"]
+    app = procrastinate_tasks.app
+    with app.open(), psycopg.connect(procrastinate_tasks.DSN, autocommit=True) as reader:
+        app.schema_manager.apply_schema()
+        query = "SELECT status, args FROM procrastinate_jobs WHERE id = %s"
+
+        def result(job: int, timeout_s: float) -> Any:
+            until = time.monotonic() + timeout_s
+            while True:
+                [(status, arguments)] = reader.execute(query, (job,)).fetchall()
+                if status == "succeeded":
+                    return arguments["n"]
+                if time.monotonic() > until:
+                    raise TimeoutError
+                time.sleep(0.002)
+
+        command = [
+            str(BIN / "procrastinate"), "--app=procrastinate_tasks.app", "worker",
+            "--concurrency=1",
+        ]  # fmt: skip
+        with processes(command, command) as pids:
+            peer = Peer(lambda name, n: getattr(procrastinate_tasks, name).defer(n=n), result)
+            peer.pids = pids
+            yield peer
 
 
 @contextmanager
