@@ -145,19 +145,7 @@ class WorkerRun:
         self.control = self._make_control()
         hooks = HookCalls(options.hooks)
         self._calls = AttemptCalls(hooks) if hooks else None
-        self.recorder = AttemptRecorder(
-            self.queue,
-            self.hands,
-            self._results,
-            on_step=self._step,
-            on_permitted=self._executors.permit,
-            on_lost=self._abandon,
-            on_long=self._executors.recall_behind,
-            on_gone=self.registration.gone,
-            on_report=self.registration.report,
-            start_thread=self._start_thread,
-            calls=self._calls,
-        )
+        self.recorder = self._make_recorder()
         self._taker = self._make_taker()
         self._listener = ExecutorListener(
             self.hands,
@@ -201,6 +189,21 @@ class WorkerRun:
         self._start_thread(self.control.run)
         if self._calls is not None:
             self._calls.start()
+
+    def _make_recorder(self) -> AttemptRecorder:
+        return AttemptRecorder(
+            self.queue,
+            self.hands,
+            self._results,
+            on_step=self._step,
+            on_permitted=self._executors.permit,
+            on_lost=self._abandon,
+            on_long=self._executors.recall_behind,
+            on_gone=self.registration.gone,
+            on_report=self.registration.report,
+            start_thread=self._start_thread,
+            calls=self._calls,
+        )
 
     def _make_control(self) -> ExecutorControl:
         return ExecutorControl(
