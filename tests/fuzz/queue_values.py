@@ -156,6 +156,7 @@ SETTINGS: dict[str, Any] = {
     "keep_done_ms": None,
     "keep_done_jobs": None,
     "history": None,
+    "max_waiting_jobs": None,
 }
 WORKER: dict[str, Any] = {
     "host": "here",

@@ -127,6 +127,10 @@ class ScheduleExistsError(JobError):
     """The queue already has a schedule of this name; choose another name, or replace it."""
 
 
+class QueueFullError(JobError):
+    """The queue has as many waiting jobs as its settings allow; nothing was submitted."""
+
+
 class UnknownLimitError(JobError):
     """The queue has no limit of this name."""
 

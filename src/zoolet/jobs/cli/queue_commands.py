@@ -86,6 +86,11 @@ _settings = (
         help="Write the attempts and times of jobs to the result store's database before the jobs"
         " are removed.  [default: --history if the queue has a --result-store]",
     ),
+    click.option(
+        "--max-waiting-jobs",
+        type=click.IntRange(min=1),
+        help="Most jobs that may wait; a submission that would exceed it is refused.",
+    ),
 )
 
 

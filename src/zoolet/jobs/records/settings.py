@@ -35,6 +35,8 @@ class QueueSettings:
         keep_done_jobs: about how many ended jobs are kept at most; None: all are kept.
         history: whether the attempts and times of a job are written to the database of the result
             store before the job is removed; None: only if ``result_store`` is set.
+        max_waiting_jobs: the most jobs that may wait in unowned and deferred; a submission that
+            would exceed it is refused. None: no limit.
         acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone
             has all permissions. It is fixed when the queue is created. The scheme ``auth`` stands
             for the user who creates the queue, and is replaced by this user's identity.
@@ -46,6 +48,7 @@ class QueueSettings:
     keep_done_ms: int | None = None
     keep_done_jobs: int | None = None
     history: bool | None = None
+    max_waiting_jobs: int | None = None
     acl: str | None = None
 
     def __post_init__(self) -> None:
@@ -107,6 +110,7 @@ _NUMBERS = {
     "inline_limit_bytes": INLINE_MOST_BYTES,
     "keep_done_ms": TIME_LIMIT_MS,
     "keep_done_jobs": 2**53,
+    "max_waiting_jobs": 2**53,
 }
 """The greatest value of each setting that is a number."""
 

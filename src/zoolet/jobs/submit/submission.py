@@ -38,6 +38,7 @@ from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.submit.entering import Entrance, NewJob
 from zoolet.jobs.submit.keys import Named, NameKeys, WorkKey, read_key
+from zoolet.jobs.submit.queue_length import check_room
 from zoolet.jobs.znodes.batch_log import batch_path, chain_path, chunk_path
 from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.layout import Layout
@@ -96,7 +97,9 @@ class Submitter:
 
     def submit(self, requests: Sequence[JobRequest], *, reuse: bool | None) -> list[Submission]:
         """Submit jobs; return the submission for each request, in order; see `JobQueue.submit`."""
-        return self._submit(self._wanted(requests, reuse), None)
+        wanted = self._wanted(requests, reuse)
+        check_room(self._layout, len(wanted))
+        return self._submit(wanted, None)
 
     def submit_batch(
         self,
@@ -114,6 +117,7 @@ class Submitter:
         Raises:
             InvalidJobError: one of the requests, or the name, is invalid; nothing was submitted.
             BatchExistsError: the queue already has a batch of this name.
+            QueueFullError: the queue may not have so many waiting jobs.
             UnknownBatchError: a batch for which this batch waits does not exist.
             JobNotFoundError: a job for which this batch waits does not exist.
         """
@@ -126,6 +130,7 @@ class Submitter:
         wanted = self._wanted(requests, reuse, name, chained=after is not None, receives=receives)
         if after is not None:
             self._check_dependencies(after)
+        check_room(self._layout, len(wanted))
         record = BatchRecord(name, len(wanted), self._clock_ms(), after)
         path = batch_path(self._layout, name)
         operations = [Create(path, record.encode()), Create(f"{path}/log", b"")]

@@ -83,6 +83,8 @@ class Worker:
         ExecutorError: tasks cannot run in processes on this system.
     """
 
+    _failure: BaseException | None = None
+
     def __init__(
         self,
         hosts: str | ConnectionSettings,
@@ -141,7 +143,6 @@ class Worker:
         )
         self._home = HomeProcess()
         self._ended = threading.Event()
-        self._failure: BaseException | None = None
         self._run: WorkerRun | None = None
 
     def start(self) -> None:
