@@ -155,6 +155,7 @@ SETTINGS: dict[str, Any] = {
     "result_store": None,
     "keep_done_ms": None,
     "keep_done_jobs": None,
+    "keep_failed_ms": None,
     "history": None,
     "max_waiting_jobs": None,
 }
@@ -353,6 +354,7 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
         "unknown": lambda c, n: Write(
             f"{c.choice(('unknown', 'deferred-index'))}{n}", any_bytes(c)
         ),
+        "retry": either("retries/r{number}", {"began_ms": 1795852800000, "filter": {}}),
         "schedule": either("schedules/s{number}", SCHEDULE),
         "limit": _limit,
         "part of a limit": _part_of_limit,

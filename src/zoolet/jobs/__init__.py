@@ -62,11 +62,13 @@ if TYPE_CHECKING:
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup
     from zoolet.jobs.queue.queue import JobQueue
+    from zoolet.jobs.queue.retrying import RetriedJobs
     from zoolet.jobs.queue.taking import TakeResult
     from zoolet.jobs.records.control import Control
     from zoolet.jobs.records.datasets import DatasetRecord
     from zoolet.jobs.records.dependencies import When
     from zoolet.jobs.records.job import Job
+    from zoolet.jobs.records.job_filters import JobFilter
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
     from zoolet.jobs.records.limits import Limit
@@ -135,6 +137,7 @@ __all__ = [
     "JobCancelledError",
     "JobError",
     "JobFailedError",
+    "JobFilter",
     "JobHistory",
     "JobHooks",
     "JobNotFoundError",
@@ -162,6 +165,7 @@ __all__ = [
     "QueueTester",
     "RequestRefusedError",
     "ResultStoreError",
+    "RetriedJobs",
     "Retry",
     "RunReason",
     "Schedule",
@@ -232,6 +236,7 @@ _MODULES = {
     "JobError": "zoolet.jobs.errors",
     "JobHooks": "zoolet.jobs.hooks.job_hooks",
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
+    "JobFilter": "zoolet.jobs.records.job_filters",
     "JobHistory": "zoolet.jobs.history.job_history",
     "JobNotFoundError": "zoolet.jobs.errors",
     "JobQueue": "zoolet.jobs.queue.queue",
@@ -258,6 +263,7 @@ _MODULES = {
     "QueueTester": "zoolet.jobs.testing.queue_tester",
     "RequestRefusedError": "zoolet.jobs.errors",
     "ResultStoreError": "zoolet.jobs.errors",
+    "RetriedJobs": "zoolet.jobs.queue.retrying",
     "Retry": "zoolet.jobs.errors",
     "RunReason": "zoolet.jobs.records.schedules",
     "Schedule": "zoolet.jobs.records.schedules",

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pexpect
 import pytest
 from click.testing import CliRunner, Result
@@ -183,8 +184,19 @@ def test_every_command_answers_in_json(run: Run, dispatcher: Dispatcher) -> None
     assert dispatcher.queue.counts()["done"] == 0
     assert answer("purge", "--keep", "0") == {"jobs": 0, "batches": 0}
     assert len(run("export", "--output", "json").stdout.splitlines()) == 2
-    for command in main.get_command(None, "jobs").commands.values():  # type: ignore[arg-type,union-attr]
+    group = main.get_command(None, "jobs")  # type: ignore[arg-type]
+    assert isinstance(group, click.Group)
+    for command in leaves(group):
         assert "--output" in {option for p in command.params for option in p.opts}, command.name
+
+
+def leaves(group: click.Group) -> Iterator[click.Command]:
+    """Yield the commands of a group, also those in groups inside it."""
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from leaves(command)
+        else:
+            yield command
 
 
 def test_top_and_list_show_what_runs_and_what_failed(

@@ -27,8 +27,10 @@ from zoolet.jobs.dispatcher.graphs import After
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.hooks.job_hooks import JobHooks
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.queue.retrying import RetriedJobs
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_filters import JobFilter
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.znodes.connection import CLOSE_S
@@ -297,6 +299,12 @@ class AsyncDispatcher:
             timeout_s=timeout_s,
         )
         return AsyncMapResult(await self._submitted(submit))
+
+    async def retry_failed(
+        self, selected: JobFilter | None = None, *, timeout_s: float | None = TIMEOUT_S
+    ) -> RetriedJobs:
+        """Let FAILED jobs wait again; see `Dispatcher.retry_failed`."""
+        return await run(partial(self._open.retry_failed, selected, timeout_s=timeout_s))
 
     async def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> AsyncBatch:
         """Return the batch of this name, which any process may have submitted."""

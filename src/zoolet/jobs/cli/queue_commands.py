@@ -20,7 +20,7 @@ from zoolet.jobs.cli.options import (
     errors_as_messages,
     queue_options,
 )
-from zoolet.jobs.dispatcher.batch import Batch
+from zoolet.jobs.cli.selecting import filter_of, retry, selecting_options
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
@@ -31,7 +31,7 @@ from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
-from zoolet.jobs.records.transitions import JobState, Place
+from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.znodes.connection import CLOSE_S, connect
 
 commands: list[click.Command] = []
@@ -79,6 +79,12 @@ _settings = (
         "--keep-done-jobs",
         type=click.IntRange(min=0),
         help="Approximate number of finished jobs to keep; the oldest are removed.",
+    ),
+    click.option(
+        "--keep-failed-ms",
+        type=click.IntRange(min=0),
+        help="Time after which FAILED jobs are removed; the other limits then apply only to"
+        " SUCCESSFUL jobs.",
     ),
     click.option(
         "--history/--no-history",
@@ -134,7 +140,7 @@ def create(*, target: Target, **values: Any) -> None:
             link.close(CLOSE_S)
 
 
-commands.append(create)
+commands += [create, retry]
 
 
 def _print_settings(target: Target, settings: QueueSettings) -> None:
@@ -204,8 +210,12 @@ def _pauses(control: Control) -> dict[str, Any]:
 
 
 @_command(
-    click.option("--state", type=click.Choice([*JobState]), help="List only jobs in this state."),
-    click.option("--batch", "batch_name", help="List only jobs of this batch."),
+    click.option(
+        "--state",
+        type=click.Choice([one.value for one in JobState]),
+        help="List only jobs in this state.",
+    ),
+    *selecting_options("List"),
     click.option(
         "--limit",
         type=click.IntRange(min=1),
@@ -216,7 +226,7 @@ def _pauses(control: Control) -> dict[str, Any]:
     name="list",
 )
 def list_jobs(
-    dispatcher: Dispatcher, target: Target, state: str | None, batch_name: str | None, limit: int
+    dispatcher: Dispatcher, target: Target, state: str | None, limit: int, **selected: Any
 ) -> None:
     """List jobs: first jobs that workers have, then waiting jobs, then ended jobs.
 
@@ -224,11 +234,8 @@ def list_jobs(
     error, separated by tabs.
     """
     printer = target.printer
-    found = (
-        job
-        for job in dispatcher.queue.jobs()
-        if state in {None, job.state} and batch_name in {None, job.batch}
-    )
+    wanted = filter_of(dispatcher, state=None if state is None else JobState(state), **selected)
+    found = (job for job in dispatcher.queue.jobs() if wanted.selects(job))
     now_ms = dispatcher.queue.clock_ms()
     if printer.is_json:
         for job in islice(found, limit):
@@ -339,24 +346,6 @@ def _as_json(job: Job) -> dict[str, Any]:
     return json.loads(job.encode()) | {"result": job.result}  # type: ignore[no-any-return]
 
 
-def _chosen(
-    dispatcher: Dispatcher, names: Sequence[str], batch_name: str | None, state: JobState
-) -> list[str]:
-    """Return the names of the jobs that the user has selected, by name or by batch."""
-    chosen = list(names)
-    if batch_name is not None:
-        batch = dispatcher.batch(batch_name)
-        chosen += _in_state(dispatcher, batch, state)
-    return chosen
-
-
-def _in_state(dispatcher: Dispatcher, batch: Batch, state: JobState) -> list[str]:
-    if state is not JobState.FAILED:
-        return batch.names
-    done = dispatcher.queue.layout.read(Place.DONE, batch.names)
-    return [job.name for job in done if job.state is state]
-
-
 @_command(
     click.argument("names", nargs=-1),
     click.option("--batch", "batch_name", help="Cancel all jobs of this batch."),
@@ -366,7 +355,9 @@ def cancel(
     dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
 ) -> None:
     """Cancel jobs that have not ended: they become FAILED, and running tasks are ended."""
-    wanted = _chosen(dispatcher, names, batch_name, JobState.PENDING)
+    wanted = list(names)
+    if batch_name is not None:
+        wanted += dispatcher.batch(batch_name).names
     for name in names:
         dispatcher.queue.find(name)
     cancelled = dispatcher.queue.cancel(wanted)
@@ -374,23 +365,6 @@ def cancel(
         {"cancelled": [job.name for job in cancelled], "jobs": len(wanted)},
         f"{len(cancelled)} of {len(wanted)} jobs cancelled; all other jobs had already ended",
     )
-
-
-@_command(
-    click.argument("names", nargs=-1),
-    click.option("--batch", "batch_name", help="Retry all FAILED jobs of this batch."),
-    needs_one_of="give the names of jobs, or --batch",
-)
-def retry(
-    dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
-) -> None:
-    """Retry FAILED jobs: they wait again in their old order, and their attempts start from 0."""
-    chosen = _chosen(dispatcher, names, batch_name, JobState.FAILED)
-    for name in chosen:
-        job = dispatcher.queue.retry(name)
-        target.printer.answer({"retried": job.name}, f"{job.name} waits again")
-    if not chosen:
-        target.printer.note("no job of the batch is FAILED")
 
 
 @_command(

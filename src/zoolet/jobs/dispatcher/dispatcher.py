@@ -21,8 +21,10 @@ from zoolet.jobs.dispatcher.maps import MapResult, map_requests, submit_map
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.hooks.job_hooks import HookCalls, JobHooks
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.queue.retrying import RetriedJobs, retry_failed
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_filters import JobFilter
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.schedules.schedules import Schedules
@@ -305,6 +307,28 @@ class Dispatcher:
         requests = map_requests(task, described, parameters or {}, columns, **attributes)
         submit = partial(self.submit_batch, reuse=reuse, timeout_s=timeout_s)
         return submit_map(submit, described, requests, reduce, name, attributes)
+
+    def retry_failed(
+        self, selected: JobFilter | None = None, *, timeout_s: float | None = TIMEOUT_S
+    ) -> RetriedJobs:
+        """Let FAILED jobs wait again, at their old positions; their attempts start from 0.
+
+        If the call is interrupted, the next call with the same filter continues it, and no job is
+        retried twice.
+
+        Args:
+            selected: which FAILED jobs are retried; None: all.
+            timeout_s: the time limit, in seconds, for each request to the server; None: no limit.
+
+        Raises:
+            UnknownBatchError: the queue does not have the batch of the filter.
+            JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
+                true, jobs may wait again.
+        """
+        with self._within(
+            timeout_s, "retry jobs", unknown="jobs may wait again", each_request=True
+        ):
+            return retry_failed(self.queue, selected or JobFilter())
 
     def batch(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Batch:
         """Return the batch of this name, which any process may have submitted.

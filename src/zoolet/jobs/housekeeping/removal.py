@@ -17,7 +17,7 @@ from zoolet.jobs.history.job_history import JobHistory
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
-from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.submit.keys import submission_of_key
 from zoolet.jobs.znodes.batch_log import batch_path, chain_path, read_chunks, read_record
@@ -34,6 +34,13 @@ PROBLEM_SHARE = 10
 """The pause after a removal that the history stopped, as a multiple of the removal's time."""
 PAGE_EMPTY_MS = 60_000
 """The minimum age, in ms, of a page that is removed: a submitter may be about to use a new page."""
+
+
+class _End(NamedTuple):
+    """The end of a job: its time, in ms since the epoch, and whether the job is FAILED."""
+
+    at_ms: int
+    is_failed: bool
 
 
 class Removed(NamedTuple):
@@ -62,8 +69,8 @@ class Remover:
         self._results = results
         self._clock_s = clock_s
         self._due_s = 0.0
-        self._finished: dict[str, int] = {}
-        """The end times of the jobs in "done" that were read, in ms since the epoch."""
+        self._finished: dict[str, _End] = {}
+        """The ends of the jobs in "done" that were read."""
 
     def remove_if_due(self) -> None:
         """Remove jobs according to the queue's settings, if `EVERY_S` have passed."""
@@ -76,9 +83,10 @@ class Remover:
         except UnreadableJobError as error:
             log.warning("finished jobs are not removed: %s", error)
             settings = QueueSettings()
-        if settings.keep_done_ms is not None or settings.keep_done_jobs is not None:
+        limits = (settings.keep_done_ms, settings.keep_done_jobs, settings.keep_failed_ms)
+        if limits != (None, None, None):
             try:
-                self.apply(settings.keep_done_ms, settings.keep_done_jobs)
+                self.apply(*limits)
                 self._tell(None)
             except ResultStoreError as error:
                 self._tell(str(error))
@@ -98,10 +106,13 @@ class Remover:
             log.warning("finished jobs are not removed, because of the history: %s", problem)
         self._on_history_problem(problem)
 
-    def apply(self, keep_ms: int | None, keep_jobs: int | None) -> Removed:
+    def apply(
+        self, keep_ms: int | None, keep_jobs: int | None, keep_failed_ms: int | None = None
+    ) -> Removed:
         """Remove jobs that ended more than ``keep_ms`` ago, and all but the newest ``keep_jobs``.
 
-        None means no limit. Batches without any job in the queue are removed, too.
+        None means no limit. If ``keep_failed_ms`` is set, it is the only limit for FAILED jobs.
+        Batches without any job in the queue are removed, too.
 
         Raises:
             ResultStoreError: the jobs could not be recorded in the history; the jobs that were not
@@ -109,15 +120,21 @@ class Remover:
         """
         keeps_history = self._keeps_history()
         self._read_ends()
-        oldest = sorted(self._finished, key=self._finished.__getitem__)
-        over = 0 if keep_jobs is None else max(0, len(oldest) - keep_jobs)
-        if keep_ms is not None:
-            before_ms = self._jobs.clock_ms() - keep_ms
-            over = max(over, sum(end_ms < before_ms for end_ms in self._finished.values()))
+        has_own_limit = keep_failed_ms is not None
+        alike = [n for n, end in self._finished.items() if not (has_own_limit and end.is_failed)]
+        chosen = self._over(alike, keep_ms, keep_jobs)
+        if has_own_limit:
+            failed = [name for name, end in self._finished.items() if end.is_failed]
+            chosen += self._over(failed, keep_failed_ms, None)
         removed = 0
-        for start in range(0, over, JOBS_AT_ONCE):
-            some = oldest[start : min(over, start + JOBS_AT_ONCE)]
-            jobs = self._layout.read(Place.DONE, some)
+        for start in range(0, len(chosen), JOBS_AT_ONCE):
+            some = chosen[start : start + JOBS_AT_ONCE]
+            # A job that was retried and has ended again since its end was read stays.
+            jobs = [
+                job
+                for job in self._layout.read(Place.DONE, some)
+                if self._finished[job.name] == _end(job)
+            ]
             removed += self.remove(jobs, keeps_history=keeps_history)
             for name in some:
                 self._finished.pop(name, None)
@@ -125,14 +142,23 @@ class Remover:
             log.info("removed %d finished jobs", removed)
         return Removed(removed, self.remove_batches())
 
+    def _over(self, names: list[str], keep_ms: int | None, keep_jobs: int | None) -> list[str]:
+        """Return the oldest of these jobs, which are over one of the limits."""
+        oldest = sorted(names, key=self._finished.__getitem__)
+        over = 0 if keep_jobs is None else max(0, len(oldest) - keep_jobs)
+        if keep_ms is not None:
+            before_ms = self._jobs.clock_ms() - keep_ms
+            over = max(over, sum(self._finished[name].at_ms < before_ms for name in names))
+        return oldest[:over]
+
     def _read_ends(self) -> None:
-        """Read the end times of the jobs in "done"; each job is read only one time."""
+        """Read the ends of the jobs in "done"; each job is read only one time."""
         known, self._finished = self._finished, {}
         for page in self._layout.iterate_names(Place.DONE):
             names = [name.name for name in page]
             self._finished |= {name: known[name] for name in names if name in known}
             for job in self._layout.read(Place.DONE, [name for name in names if name not in known]):
-                self._finished[job.name] = job.finished_ms or 0
+                self._finished[job.name] = _end(job)
 
     def _keeps_history(self) -> bool:
         try:
@@ -225,3 +251,7 @@ class Remover:
                         # A job that returns to the page later creates the page again.
                         removed += self._znodes.delete(path)
         return removed
+
+
+def _end(job: Job) -> _End:
+    return _End(job.finished_ms or 0, job.state is JobState.FAILED)

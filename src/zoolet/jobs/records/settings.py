@@ -33,6 +33,8 @@ class QueueSettings:
         result_store: the SQLAlchemy URL of the result store; None: a SQLite file on each machine.
         keep_done_ms: how long a job is kept after it has ended, in ms; None: for ever.
         keep_done_jobs: about how many ended jobs are kept at most; None: all are kept.
+        keep_failed_ms: how long a FAILED job is kept after it has ended, in ms. ``keep_done_ms``
+            and ``keep_done_jobs`` then apply only to SUCCESSFUL jobs. None: they apply to all.
         history: whether the attempts and times of a job are written to the database of the result
             store before the job is removed; None: only if ``result_store`` is set.
         max_waiting_jobs: the most jobs that may wait in unowned and deferred; a submission that
@@ -47,6 +49,7 @@ class QueueSettings:
     result_store: str | None = None
     keep_done_ms: int | None = None
     keep_done_jobs: int | None = None
+    keep_failed_ms: int | None = None
     history: bool | None = None
     max_waiting_jobs: int | None = None
     acl: str | None = None
@@ -111,6 +114,7 @@ _NUMBERS = {
     "keep_done_ms": TIME_LIMIT_MS,
     "keep_done_jobs": 2**53,
     "max_waiting_jobs": 2**53,
+    "keep_failed_ms": TIME_LIMIT_MS,
 }
 """The greatest value of each setting that is a number."""
 

@@ -10,6 +10,7 @@
     batches/<name>      jobs that were submitted together (`zoolet.jobs.znodes.batch_log`)
     chains/<name>       the batch <name> waits for another batch; children: entries for its jobs
     schedules/<name>    a schedule: when it submits jobs, and its last runs
+    retries/<id>        a retry of FAILED jobs that is in progress (`zoolet.jobs.queue.retrying`)
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
     limits/<name>       limits for the jobs (`zoolet.jobs.znodes.limit_znodes`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
@@ -61,6 +62,7 @@ CHAINS = "chains"
 DUE = "due"
 SCHEDULES = "schedules"
 LIMITS = "limits"
+RETRIES = "retries"
 SETTINGS = "settings"
 CONTROL = "control"
 STORE = "store"

@@ -26,6 +26,7 @@ def test_what_are_no_settings_is_a_clear_error(value: bytes) -> None:
         {"shards": SHARDS_MAX + 1},
         {"keep_done_ms": -1},
         {"keep_done_jobs": -1},
+        {"keep_failed_ms": -1},
         {"history": 1},
         {"history": "true"},
         {"inline_limit_bytes": -1},

@@ -1,0 +1,107 @@
+"""Filters of jobs, and the value of a znode ``retries/<id>``: a retry that is in progress.
+
+This module imports `zoolet.jobs.errors` and other modules of its package.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from zoolet.jobs.errors import InvalidJobError
+from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_text
+from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.transitions import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are selected; None: all.
+
+    Attributes:
+        state: jobs in this state.
+        task: jobs with this task, ``module:function``.
+        batch: jobs of this batch.
+        error: jobs whose last error contains this text, for example the type of an exception;
+            upper and lower case differ.
+        since_ms: jobs that ended at this time or later, in ms since the epoch.
+        until_ms: jobs that ended before this time, in ms since the epoch.
+    """
+
+    state: JobState | None = None
+    task: str | None = None
+    batch: str | None = None
+    error: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InvalidJobError: a value is invalid.
+        """
+        for name in ("task", "batch", "error"):
+            value = getattr(self, name)
+            if value is not None and not is_text(value):
+                raise InvalidJobError(f"{name} is {value!r}; it must be a text")
+        for name in ("since_ms", "until_ms"):
+            value = getattr(self, name)
+            if value is not None and not _is_time(value):
+                raise InvalidJobError(
+                    f"{name} is {value!r}; it must be a time in milliseconds since the epoch"
+                )
+
+    def selects(self, job: Job) -> bool:
+        """Return whether the filter selects a job. Times select only jobs that have ended."""
+        return (
+            self.state in {None, job.state}
+            and self.task in {None, job.task}
+            and self.batch in {None, job.batch}
+            and (self.error is None or self.error in job.last_error)
+            and self._is_in_time(job.finished_ms if job.has_ended else None)
+        )
+
+    def _is_in_time(self, finished_ms: int | None) -> bool:
+        if self.since_ms is None and self.until_ms is None:
+            return True
+        if finished_ms is None:
+            return False
+        is_late_enough = self.since_ms is None or finished_ms >= self.since_ms
+        return is_late_enough and (self.until_ms is None or finished_ms < self.until_ms)
+
+    @property
+    def id(self) -> str:
+        """The text that identifies the filter in the name of a znode."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRecord:
+    """The value of a znode ``retries/<id>``, which exists while a retry is in progress.
+
+    Attributes:
+        began_ms: the time when the retry began, by the server's clock. Jobs that ended later are
+            not retried, so that each job is retried one time.
+    """
+
+    began_ms: int
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self | None:
+        """Decode the value, which any program may have written; None if it is invalid."""
+        try:
+            found = decode_json(data)
+        except ValueError:
+            return None
+        began_ms = found.get("began_ms") if isinstance(found, dict) else None
+        return cls(began_ms) if isinstance(began_ms, int) and _is_time(began_ms) else None
+
+    def encode(self, selected: JobFilter) -> bytes:
+        """Return the value; the filter is for people who look at the znode."""
+        return json.dumps({"began_ms": self.began_ms, "filter": asdict(selected)}).encode()
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TIME_LIMIT_MS
