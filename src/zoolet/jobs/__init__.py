@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         UnreadableJobError,
         WorkerGoneError,
     )
-    from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter
+    from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition
     from zoolet.jobs.history.job_history import JobHistory
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
@@ -132,6 +132,7 @@ __all__ = [
     "GroupTask",
     "HistoryEntry",
     "HistoryFilter",
+    "HistoryPosition",
     "InvalidJobError",
     "Job",
     "JobCancelledError",
@@ -230,6 +231,7 @@ _MODULES = {
     "GroupTask": "zoolet.jobs.tasks.task",
     "HistoryEntry": "zoolet.jobs.history.entries",
     "HistoryFilter": "zoolet.jobs.history.entries",
+    "HistoryPosition": "zoolet.jobs.history.entries",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
     "JobCancelledError": "zoolet.jobs.errors",

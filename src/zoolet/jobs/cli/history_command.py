@@ -17,7 +17,7 @@ from zoolet.jobs.cli.options import (
     past_moment,
     queue_options,
 )
-from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, Position, parse_position
+from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition, parse_position
 from zoolet.jobs.history.job_history import JobHistory
 from zoolet.jobs.records.transitions import JobState
 
@@ -77,7 +77,7 @@ def history(*, target: Target, limit: int, after: str | None, **values: Any) -> 
             target.printer.note(f"there are more jobs; to continue: --after {last}")
 
 
-def _print(target: Target, found: list[tuple[Position, HistoryEntry]]) -> None:
+def _print(target: Target, found: list[tuple[HistoryPosition, HistoryEntry]]) -> None:
     printer = target.printer
     if printer.is_json:
         for position, entry in found:

@@ -21,7 +21,7 @@ from zoolet.jobs.history.entries import (
     TASK_CHARACTERS,
     HistoryEntry,
     HistoryFilter,
-    Position,
+    HistoryPosition,
 )
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.results.store import ResultStore
@@ -147,8 +147,8 @@ class HistoryDatabase:
         return None if found is None else int(found)
 
     def search(
-        self, wanted: HistoryFilter, limit: int, after: Position | None
-    ) -> list[tuple[Position, HistoryEntry]]:
+        self, wanted: HistoryFilter, limit: int, after: HistoryPosition | None
+    ) -> list[tuple[HistoryPosition, HistoryEntry]]:
         """Return up to ``limit`` entries, the latest first, each with its position.
 
         ``after`` is the position of the last entry of the page before; None: the first page.
@@ -179,7 +179,7 @@ class HistoryDatabase:
 
         rows = self._store.run("search the history", read, self._tables)
         found = [(int(number), HistoryEntry(*values)) for number, *values in rows]
-        return [(Position(entry.finished_ms, number), entry) for number, entry in found]
+        return [(HistoryPosition(entry.finished_ms, number), entry) for number, entry in found]
 
     def _conditions(self, wanted: HistoryFilter, end: Any) -> list[Any]:
         table = self._table

@@ -110,7 +110,7 @@ def _text(text: str, characters: int) -> str:
     return plain.encode(errors="replace").decode()
 
 
-class Position(NamedTuple):
+class HistoryPosition(NamedTuple):
     """The place of an entry in the order of the history: the end of the job, and a number."""
 
     finished_ms: int
@@ -120,8 +120,8 @@ class Position(NamedTuple):
         return f"{self.finished_ms}-{self.number}"
 
 
-def parse_position(text: str) -> Position:
-    """Parse the text of a `Position`.
+def parse_position(text: str) -> HistoryPosition:
+    """Parse the text of a `HistoryPosition`.
 
     Raises:
         InvalidJobError: the text has another form.
@@ -132,7 +132,7 @@ def parse_position(text: str) -> Position:
         raise InvalidJobError(
             f"{text!r} is not a position in the history: use the text that the earlier search gave"
         )
-    return Position(int(finished_ms), int(number))
+    return HistoryPosition(int(finished_ms), int(number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from zoolet.jobs.history.database import HistoryDatabase
-from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, Position, entry_of
+from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition, entry_of
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.results.reader import ResultReader
@@ -44,8 +44,8 @@ class JobHistory:
             database.record([entry_of(job) for job in jobs])
 
     def page(
-        self, wanted: HistoryFilter, *, limit: int = PAGE, after: Position | None = None
-    ) -> list[tuple[Position, HistoryEntry]]:
+        self, wanted: HistoryFilter, *, limit: int = PAGE, after: HistoryPosition | None = None
+    ) -> list[tuple[HistoryPosition, HistoryEntry]]:
         """Return up to ``limit`` jobs, those that ended last first, each with its position.
 
         ``after`` is the position of the last job of the page before; None: the first page.
@@ -57,7 +57,7 @@ class JobHistory:
 
     def search(self, wanted: HistoryFilter | None = None) -> Iterator[HistoryEntry]:
         """Yield all jobs that match, those that ended last first; see `page` for the errors."""
-        after: Position | None = None
+        after: HistoryPosition | None = None
         while found := self.page(wanted or HistoryFilter(), after=after):
             yield from (entry for _, entry in found)
             after = found[-1][0]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.support.postgresql import PostgresqlServer
 from zoolet.jobs import ResultStoreError
 from zoolet.jobs.history.database import HistoryDatabase
-from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, Position
+from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.results.store import ResultStore
 
@@ -168,7 +168,7 @@ def test_searches_follow_an_index_and_sort_nothing(
         if "FROM zoolet_history" in text:
             queries.append((text, values))
 
-    database.search(HistoryFilter(**wanted), 10, Position(1003, 3))
+    database.search(HistoryFilter(**wanted), 10, HistoryPosition(1003, 3))
     [(text, values)] = queries
     with store._engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
