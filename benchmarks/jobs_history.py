@@ -16,7 +16,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from zoolet.jobs.history.database import HistoryDatabase
-from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, Position
+from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.results.store import ResultStore
 
@@ -92,7 +92,7 @@ def search_ms(database: HistoryDatabase, wanted: HistoryFilter) -> tuple[float, 
     began = time.perf_counter()
     page = database.search(wanted, PAGE, None)
     first_ms = 1000 * (time.perf_counter() - began)
-    after = page[-1][0] if page else Position(0, 0)
+    after = page[-1][0] if page else HistoryPosition(0, 0)
     began = time.perf_counter()
     found = 0
     for _ in range(SEARCHES):

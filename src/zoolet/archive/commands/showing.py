@@ -45,8 +45,8 @@ def history_command(
     """Print every change of a znode, as JSON lines.
 
     SOURCE is a data directory, or the folder or URL of an archive. If an archive lacks txns, a line
-    of the type "missing_txns" says which. If the server was set back to an older state, a line of
-    the type "abandoned_txns" says which archived txns it does not have any more.
+    of the type "missing_txns" says which. A server that was set back lacks archived txns. A line
+    of the type "abandoned_txns" says which.
     """
     history = History(checked_path(path), is_recursive=recursive)
     txns = open_source(source, logs, key_file).txns(since, until)

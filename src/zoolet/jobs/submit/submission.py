@@ -117,7 +117,7 @@ class Submitter:
         Raises:
             InvalidJobError: one of the requests, or the name, is invalid; nothing was submitted.
             BatchExistsError: the queue already has a batch of this name.
-            QueueFullError: the queue may not have so many waiting jobs.
+            QueueFullError: the queue may not have this number of waiting jobs.
             UnknownBatchError: a batch for which this batch waits does not exist.
             JobNotFoundError: a job for which this batch waits does not exist.
         """
