@@ -51,7 +51,7 @@ class Served:
             self.admission,
             self.new_protocol,
             lambda: 0,
-            tls=tls,
+            tls=None if tls is None else lambda: tls,
             handshake_timeout_ms=handshake_timeout_ms,
         )
         self.port = self.acceptor.sockets[0].port

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from zoolet.model.addresses import not_resolved
+from zoolet.server.common.changed_files import LOOK_INTERVAL_MS, looks_on
 from zoolet.server.common.clock import Clock
+from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.errors import ServerError
 from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.processor import RequestProcessor
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     import ssl
 
     from zoolet.server.operator.http import Page
+    from zoolet.server.sockets.certificates import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +86,7 @@ class Endpoints:
             ),
             self._now_ms,
         )
+        self._certificates: Certificates | None = None
         self.listening: list[tuple[str, list[tuple[str, int]]]] = []
         self.idle = IdleConnections(
             [self.clients, self.operators],
@@ -95,23 +99,28 @@ class Endpoints:
     def listen_for_clients(self, started: contextlib.AsyncExitStack) -> None:
         """Serve clients until ``started`` is closed; raises ServerError if listening fails."""
         config = self._config
-        if config.client_port == NO_CLIENTS:
-            return
         # The client port is last: when it accepts connections, the server is ready.
         if config.tls is not None:
-            from zoolet.server.sockets.tls import tls_context  # noqa: PLC0415 -- loads OpenSSL
+            from zoolet.server.sockets import certificates as loaded  # noqa: PLC0415 -- loads OpenSSL
 
-            context = tls_context(config.tls)
-            self._listen(started, config.tls.listener, "secureClientPort", context)
-        clients = Listener(config.client_address, config.client_port)
-        self._listen(started, clients, "clientPort", None)
+            certificates = self._certificates = loaded.Certificates(config.tls)
+            self._listen(started, config.tls.listener, "secureClientPort", certificates.context)
+        if config.client_port != NO_CLIENTS:
+            clients = Listener(config.client_address, config.client_port)
+            self._listen(started, clients, "clientPort", None)
+
+    def repetitions(self, thread: DiskThread) -> list[tuple[int, Callable[[], None]]]:
+        """Return the periodic tasks, each with its interval in ms; ``thread`` reads files."""
+        if self._certificates is None:
+            return []
+        return [(LOOK_INTERVAL_MS, looks_on(thread, self._certificates.look))]
 
     def _listen(
         self,
         started: contextlib.AsyncExitStack,
         at: Listener,
         key: str,
-        context: "ssl.SSLContext | None",
+        context: "Callable[[], ssl.SSLContext] | None",
     ) -> None:
         """Serve clients at the address that ``key`` of zoo.cfg sets."""
         try:
@@ -131,7 +140,9 @@ class Endpoints:
     def _note(self, users: str, acceptor: Acceptor) -> None:
         self.listening.append((users, [(each.host, each.port) for each in acceptor.sockets]))
 
-    def listen_at(self, at: Listener, context: "ssl.SSLContext | None" = None) -> Acceptor:
+    def listen_at(
+        self, at: Listener, context: "Callable[[], ssl.SSLContext] | None" = None
+    ) -> Acceptor:
         """Serve clients at an address until the returned acceptor is closed.
 
         Raises OSError if the server cannot listen at the address.

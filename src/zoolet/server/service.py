@@ -161,6 +161,7 @@ class Server:
             found.append((config.tick_time_ms, look))
             found.append((config.container_check_interval_ms, local.removal.look))
         found += processor.logins.repetitions(self._snapshot_thread)
+        found += self._endpoints.repetitions(self._snapshot_thread)
         if config.storage.purge_interval_h:
             self._purge()
             found.append((config.storage.purge_interval_h * _MS_PER_H, self._purge))

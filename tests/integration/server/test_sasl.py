@@ -74,7 +74,8 @@ def test_users_change_under_open_connections(tmp_path: Path, form: str) -> None:
         new.replace(file)
 
     write({"bob": "old"})
-    settings = PROVIDER | {key: file, "zoolet.saslFailureDelayMs": 0}
+    settings: dict[str, object] = PROVIDER | {key: file, "zoolet.saslFailureDelayMs": 0}
+    settings["maxSessionTimeout"] = 40_000
     with (
         ServerProcess(tmp_path / "server", settings) as server,
         contextlib.ExitStack() as opened,

@@ -156,7 +156,7 @@ def observer_config(
         f" of the archive: they have no session and no znode in common. {OTHER_HISTORY_ADVICE}"
     )
     observer = config.observer._replace(other_history=message)
-    return config._replace(client_port=NO_CLIENTS, observer=observer)
+    return config._replace(client_port=NO_CLIENTS, tls=None, observer=observer)
 
 
 def _escaped(value: str) -> str:

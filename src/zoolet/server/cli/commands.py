@@ -21,7 +21,7 @@ from zoolet.server.cli import control
 from zoolet.server.cli.environment import Environment
 from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.logs.logs import LEVELS, LogFormat, set_up
-from zoolet.server.zoo_cfg.config import Config
+from zoolet.server.zoo_cfg.config import NO_CLIENTS, Config
 from zoolet.server.zoo_cfg.reading import read_config
 from zoolet.storage.errors import DirectoryError, StorageError
 
@@ -233,7 +233,9 @@ def _serve(
 
 def _configured(config: Config) -> str:
     """Return one line with the directories and the addresses of a configuration."""
-    listeners = [("clients", config.client_address, config.client_port)]
+    listeners = []
+    if config.client_port != NO_CLIENTS:
+        listeners.append(("clients", config.client_address, config.client_port))
     if config.tls is not None:
         listeners.append(("TLS clients", *config.tls.listener))
     if config.admin is not None:
@@ -308,8 +310,8 @@ def restart(config: Path | None, log_level: str, log_format: str) -> None:
 def status(config: Path | None) -> None:
     """Print the mode of the server; exit with status 1 if the server does not reply."""
     settings = _read_and_tell(config).config
-    address = control.connect_address(settings)
-    click.echo(f"Client port found: {settings.client_port}. Client address: {address}.")
+    address, port = control.client_address(settings)
+    click.echo(f"Client port found: {port}. Client address: {address}.")
     try:
         answer = control.ask(settings, "srvr")
     except OSError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from zoolet.console.os_errors import explain
 from zoolet.server.cli.container import config_path
-from zoolet.server.cli.control import ask, connect_address
+from zoolet.server.cli.control import ask, client_address
 from zoolet.server.cli.environment import Environment
 from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.zoo_cfg.reading import read_config
@@ -36,8 +36,8 @@ def check(path: Path, variables: Mapping[str, str]) -> str:
         return explain(error)
     if answer.strip():
         return ""
-    address = f"{connect_address(config)}:{config.client_port}"
-    return f"the server at {address} closed the connection without an answer to {_WORD}."
+    address, port = client_address(config)
+    return f"the server at {address}:{port} closed the connection without an answer to {_WORD}."
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from zoolet.console.os_errors import explain
 from zoolet.model.addresses import not_resolved
 from zoolet.process.pids import is_alive
 from zoolet.server.common.errors import ServerError
-from zoolet.server.zoo_cfg.config import Config
+from zoolet.server.zoo_cfg.config import NO_CLIENTS, Config, TlsConfig
 from zoolet.storage.files import LOCK_NAME, pid_in
 
 OUTPUT_NAME = "zookeeper.out"
@@ -218,9 +218,11 @@ def ask(config: Config, word: str) -> str:
 
     Raises OSError if the server does not reply, ServerError if its host name cannot be resolved.
     """
-    address = (connect_address(config), config.client_port)
+    address = client_address(config)
     try:
         connection = socket.create_connection(address, timeout=_ANSWER_TIMEOUT_S)
+        if config.client_port == NO_CLIENTS and config.tls is not None:
+            connection = _with_tls(connection, config.tls)
     except socket.gaierror as error:
         name = not_resolved(address[0], error.strerror or str(error))
         raise ServerError(f"{name}. Correct clientPortAddress in zoo.cfg.") from error
@@ -232,9 +234,28 @@ def ask(config: Config, word: str) -> str:
     return b"".join(received).decode(errors="replace")
 
 
-def connect_address(config: Config) -> str:
-    """Return the address at which this machine connects to the server."""
-    return "127.0.0.1" if config.client_address is None else config.client_address
+def _with_tls(connection: socket.socket, config: TlsConfig) -> socket.socket:
+    """Return the connection with TLS to this machine's own server.
+
+    It shows the server's own certificate as that of the client. The server's name is not checked:
+    the certificate is for the name that clients use, and the address is this machine's.
+    """
+    import ssl  # noqa: PLC0415 -- most servers do not need it
+
+    from zoolet.server.sockets.tls import load_key  # noqa: PLC0415 -- see above
+
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    load_key(context, config.key_store, config.key_store_password, "ssl")
+    return context.wrap_socket(connection)
+
+
+def client_address(config: Config) -> tuple[str, int]:
+    """Return the address and the port at which this machine's programs connect to the server."""
+    address, port = config.client_address, config.client_port
+    if port == NO_CLIENTS and config.tls is not None:
+        address, port = config.tls.listener
+    return "127.0.0.1" if address is None else address, port
 
 
 def _tail(path: Path, begin: int) -> str:

@@ -6,13 +6,13 @@ A client whose authentication with SASL fails gets its reply after a delay, so t
 password takes long. Until then, the server reads nothing more from the client.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zoolet.model.acl import Id
 from zoolet.model.codes import ErrorCode
+from zoolet.server.common.changed_files import LOOK_INTERVAL_MS, looks_on
 from zoolet.server.connections.batches import NOTHING
 from zoolet.state_machine import access
 from zoolet.wire.replies import encode_token
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
     from zoolet.server.zoo_cfg.config import Config
     from zoolet.wire.jute import Reader
 
-log = logging.getLogger(__name__)
-
 SUPER: Final = Id("super", "")
 _FAILED_INTERVAL_MS: Final = 50
-_USERS_INTERVAL_MS: Final = 1000
-"""The time between two looks at the files with users; a change is found after this time."""
 
 
 class _Failed(NamedTuple):
@@ -84,12 +80,7 @@ class Logins:
             return []
         found: list[tuple[int, Callable[[], None]]] = [(_FAILED_INTERVAL_MS, self.look)]
         if sasl.users.has_files:
-            users = sasl.users
-
-            def look_at_users() -> None:
-                thread.submit(users.look, _looked_at_users)
-
-            found.append((_USERS_INTERVAL_MS, look_at_users))
+            found.append((LOOK_INTERVAL_MS, looks_on(thread, sasl.users.look)))
         return found
 
     def auth(self, connection: "Connection", xid: int, reader: "Reader") -> None:
@@ -198,8 +189,3 @@ class Logins:
     def _reply(self, connection: "Connection", xid: int, err: int, body: bytes = b"") -> None:
         batch = self._commit.batch_to_wait_for(connection, NOTHING)
         self._outbox.reply(batch, connection, xid, 0, err, body)
-
-
-def _looked_at_users(failure: Exception | None) -> None:
-    if failure is not None:
-        log.error("the users of SASL stay as they are: %r", failure)

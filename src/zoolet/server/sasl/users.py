@@ -5,6 +5,7 @@ The thread of the event loop asks for secrets; another thread may read the files
 
 import logging
 
+from zoolet.server.common.changed_files import stamp_of
 from zoolet.server.zoo_cfg.sasl_users import Secret, UsersError, UserSources
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ class Users:
 
     def __init__(self, sources: UserSources) -> None:
         self._sources = sources
-        self._stamp = sources.stamp()
+        self._stamp = stamp_of(sources.files)
         self._users = sources.read()
 
     def secret_of(self, name: str) -> Secret | None:
@@ -33,7 +34,7 @@ class Users:
 
     def look(self) -> None:
         """Read the users again if a file has changed; keep the users if it cannot be read."""
-        stamp = self._sources.stamp()
+        stamp = stamp_of(self._sources.files)
         if stamp == self._stamp:
             return
         self._stamp = stamp

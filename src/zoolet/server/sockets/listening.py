@@ -159,10 +159,13 @@ class Acceptor:
         new_protocol: NewProtocol,
         now_ms: Callable[[], int],
         *,
-        tls: "ssl.SSLContext | None" = None,
+        tls: "Callable[[], ssl.SSLContext] | None" = None,
         handshake_timeout_ms: int = 10_000,
     ) -> None:
-        """Begin to accept; the event loop must be running. ``close`` closes the sockets."""
+        """Begin to accept; the event loop must be running. ``close`` closes the sockets.
+
+        ``tls`` returns the TLS context for a new connection; None for connections without TLS.
+        """
         self.sockets = sockets
         self._admission = admission
         self._new_protocol = new_protocol
@@ -310,7 +313,7 @@ class Acceptor:
                     self._loop,
                     lambda: protocol,
                     accepted.socket,
-                    self._tls,
+                    self._tls(),
                     self._handshake_timeout_ms,
                 )
         except Exception as error:  # noqa: BLE001 -- no state has changed: see the docstring

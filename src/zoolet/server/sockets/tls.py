@@ -34,10 +34,40 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     select_versions(context, config.protocols, config.cipher_suites, "ssl")
     context.verify_mode = _VERIFY_MODES[config.client_auth]
-    load_key(context, config.key_store, config.key_store_password, "ssl")
+    load_key(context, config.key_store, _password_of(config), "ssl")
     if config.trust_store is not None:
         load_trusted(context, config.trust_store, "ssl", "clients'")
+    if config.crl is not None:
+        _load_revoked(context, config.crl)
     return context
+
+
+def _password_of(config: TlsConfig) -> str:
+    """Return the password of the key store, as its file has it now."""
+    path = config.key_store_password_path
+    if path is None:
+        return config.key_store_password
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServerError(f"ssl.keyStore.passwordPath: {path} cannot be read: {error}.") from error
+
+
+def _load_revoked(context: ssl.SSLContext, path: Path) -> None:
+    """Refuse the certificates of clients that a revocation list in a file contains."""
+    try:
+        context.load_verify_locations(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise ServerError(
+            f"zoolet.crlFile: {path} cannot be used: {error}. It must be a PEM file with revocation"
+            " lists (X509 CRL)."
+        ) from error
+    if not context.cert_store_stats()["crl"]:
+        raise ServerError(
+            f"zoolet.crlFile: {path} has no revocation list. It must be a PEM file with revocation"
+            " lists (X509 CRL)."
+        )
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
 
 def load_key(context: ssl.SSLContext, path: Path, password: str, prefix: str) -> None:

@@ -15,7 +15,7 @@ PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 """The TLS versions that the server supports."""
 
 NO_CLIENTS: Final = -1
-"""The client port of a server inside another program that serves no clients."""
+"""The client port of a server without a port for clients that do not use TLS."""
 
 
 class Listener(NamedTuple):
@@ -46,8 +46,11 @@ class TlsConfig(NamedTuple):
         listener: the address and the port.
         key_store: the PEM file with the server's private key and certificates.
         key_store_password: the password of the private key; "" if the key has no password.
+        key_store_password_path: the file with this password, which is read each time that the key
+            store is read; None if the password is not in a file.
         trust_store: the PEM file with the certificates of the CAs that sign clients'
             certificates; None if no CA is trusted.
+        crl: the PEM file with the revocation lists of these CAs; None if they are not checked.
         client_auth: whether a client must present a certificate.
         protocols: the enabled TLS versions, from ``PROTOCOLS``.
         cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
@@ -56,7 +59,9 @@ class TlsConfig(NamedTuple):
     listener: Listener
     key_store: Path
     key_store_password: str
+    key_store_password_path: Path | None
     trust_store: Path | None
+    crl: Path | None
     client_auth: ClientAuth
     protocols: tuple[str, ...]
     cipher_suites: tuple[str, ...]

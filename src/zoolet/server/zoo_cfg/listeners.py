@@ -4,6 +4,7 @@ from pathlib import Path
 
 from zoolet.model.addresses import EVERY_ADDRESS
 from zoolet.server.zoo_cfg.config import (
+    NO_CLIENTS,
     PROTOCOLS,
     AdminConfig,
     ClientAuth,
@@ -25,7 +26,10 @@ _NO_METRICS = frozenset(
 
 
 def clients(settings: Settings) -> Listener:
-    """Return the listener for clients: clientPort, or the client port of the only server.N line."""
+    """Return the listener for clients: clientPort, or the client port of the only server.N line.
+
+    With ``secureClientPort`` alone, the port is NO_CLIENTS.
+    """
     port_is_set = settings.is_set("clientPort")
     port = settings.number("clientPort")
     address = settings.address("clientPortAddress")
@@ -41,6 +45,8 @@ def clients(settings: Settings) -> Listener:
     if settings.is_set("clientPortAddress"):
         raise settings.error("clientPortAddress", "clientPortAddress needs clientPort: add it")
     if member is None or member.client_port is None:
+        if settings.is_set("secureClientPort"):
+            return Listener(None, NO_CLIENTS)
         raise settings.missing("clientPort", "the TCP port for clients, usually 2181")
     host = None if member.client_host in {None, *EVERY_ADDRESS} else member.client_host
     return Listener(host, member.client_port)
@@ -55,8 +61,10 @@ def tls(settings: Settings) -> TlsConfig | None:
     trust_store = settings.pem("ssl.trustStore")
     client_auth = settings.choice("ssl.clientAuth", ClientAuth)
     password = key_store_password(settings, "ssl.keyStore")
+    password_path = settings.text("ssl.keyStore.passwordPath")
     protocols = protocols_of(settings, "ssl")
     cipher_suites = settings.names("ssl.ciphersuites")
+    crl = _crl(settings)
     if not has_port:
         if settings.is_set("secureClientPortAddress"):
             raise settings.error(
@@ -79,11 +87,25 @@ def tls(settings: Settings) -> TlsConfig | None:
         Listener(address, port),
         key_store,
         password,
+        Path(password_path) if password_path else None,
         trust_store,
+        crl,
         client_auth,
         protocols,
         cipher_suites,
     )
+
+
+def _crl(settings: Settings) -> Path | None:
+    """Return the file with revocation lists; None unless ``ssl.crl=true``."""
+    is_on, path = settings.flag("ssl.crl"), settings.text("zoolet.crlFile")
+    if is_on and not path:
+        raise settings.error(
+            "ssl.crl",
+            "ssl.crl=true needs zoolet.crlFile, a PEM file with the revocation lists of all CAs in"
+            " ssl.trustStore.location: zoolet does not download such lists",
+        )
+    return Path(path) if is_on else None
 
 
 def key_store_password(settings: Settings, prefix: str) -> str:

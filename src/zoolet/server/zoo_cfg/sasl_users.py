@@ -70,18 +70,6 @@ class UserSources(NamedTuple):
             users[SUPER_USER] = self.super_password
         return users
 
-    def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Return a value that changes when a file is replaced or written."""
-        return tuple(_stamp_of(path) for path in self.files)
-
-
-def _stamp_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
 
 def _text_of(path: Path) -> str:
     try:

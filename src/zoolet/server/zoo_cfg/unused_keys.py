@@ -29,9 +29,7 @@ _CLIENT: Final = "it is a setting of clients"
 
 REFUSED: Final = (
     _refused("client.portUnification", "the secure port of zoolet serves TLS only"),
-    _refused("client.certReload", "zoolet reads certificates only at its start: restart zoolet"),
-    _refused("ssl.crl", "zoolet does not check revocation lists"),
-    _refused("ssl.ocsp", "zoolet does not ask OCSP responders"),
+    _refused("ssl.ocsp", "Python's `ssl` cannot ask OCSP responders: use `ssl.crl=true`"),
     _refused(
         "ssl.clientHostnameVerification",
         "zoolet does not compare a client's host name with its certificate",
@@ -139,6 +137,7 @@ IGNORED: Final = (
         Use.IGNORED,
         "zoolet always uses the address of the connection, also for `snapshot` and `restore`",
     ),
+    Key("client.certReload", Use.IGNORED, "zoolet always reads changed certificates again"),
     Key("admin.httpVersion", Use.IGNORED, "the admin endpoint of zoolet speaks HTTP/1.1"),
     Key("audit.impl.class", Use.IGNORED, "zoolet writes no audit log"),
     Key(

@@ -103,7 +103,7 @@ SAME: Final = (
         _port(0),
         "the port for clients; 0: any free port",
         "if it is not set, zoolet uses the client port at the end of the `server.N` line, of which"
-        " it accepts only one; one of the two must be set, even if `secureClientPort` is set",
+        " it accepts only one; if neither is set, `secureClientPort` must be set",
     ),
     file_key(
         "clientPortAddress",
@@ -273,9 +273,7 @@ SAME: Final = (
     file_key(
         "secureClientPort",
         _port(0),
-        "the port for clients that use TLS",
-        "zoolet always opens a port for clients without TLS too; Apache does so only if"
-        " `clientPort` is set",
+        "the port for clients that use TLS; without `clientPort`, the only port for clients",
     ),
     file_key(
         "secureClientPortAddress",
@@ -320,6 +318,12 @@ SAME: Final = (
         "Java's names of the cipher suites; if it is not set, OpenSSL's default",
         "the client's order of preference applies; the list must have all three suites of TLSv1.3,"
         " or none",
+    ),
+    property_key(
+        "ssl.crl",
+        Flag(False),
+        "refuse certificates of clients that a revocation list contains",
+        "the lists are in the file `zoolet.crlFile`; Apache downloads them",
     ),
     # --- Operators
     property_key(
@@ -425,6 +429,12 @@ OWN: Final = (
         Text("name"),
         "the name with which an observer logs in at the leader, if"
         " `quorum.auth.learnerRequireSasl=true`",
+    ),
+    own_key(
+        "zoolet.crlFile",
+        Text("PEM file"),
+        "the revocation lists of the CAs in `ssl.trustStore.location`, for `ssl.crl=true`; the"
+        " server reads it again when it changes",
     ),
     *OWN_ACCESS,
 )

@@ -102,7 +102,8 @@ def test_many_connections_that_cannot_be_served_are_one_line(
 
 
 NOT_OF_CLIENTS = {
-    "logins.py": "reading the files of users",
+    "certificates.py": "a change of a file with certificates",
+    "changed_files.py": "reading changed files",
     "users.py": "a change of a file of users",
     "backup.py": "an operator's restore, which has a rate limit of its own",
     "commands.py": "the start",

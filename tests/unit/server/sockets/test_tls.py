@@ -32,7 +32,9 @@ def key_store(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -
 def context_of(
     key_store: Path, protocols: tuple[str, ...] = BOTH, suites: tuple[str, ...] = ()
 ) -> ssl.SSLContext:
-    config = TlsConfig(Listener(None, 1), key_store, "", None, ClientAuth.NONE, protocols, suites)
+    config = TlsConfig(
+        Listener(None, 1), key_store, "", None, None, None, ClientAuth.NONE, protocols, suites
+    )
     return tls_context(config)
 
 
