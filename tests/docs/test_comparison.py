@@ -24,8 +24,16 @@ from kazoo.security import make_acl
 from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.client.kazoo import Watches, WatchEvent
-from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest, JobState, Origin, Place
-from zoolet.jobs.cli.commands import jobs
+from zoolet.jobs import (
+    Dispatcher,
+    InvalidJobError,
+    JobRequest,
+    JobState,
+    Limit,
+    Origin,
+    Place,
+    When,
+)
 from zoolet.jobs.cli.worker_command import worker
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import TRANSITIONS, Event
@@ -355,10 +363,11 @@ def results(cell: str, _: EmbeddedServer, __: KazooClient) -> None:
 
 
 def after(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
-    assert cell == "a batch `after` a batch"
+    assert cell.startswith("after batches and jobs, with a condition, and with their results")
     dispatcher = Dispatcher(client, "/q", create=True)
     first = dispatcher.submit_batch([JobRequest("m:f")], name="first")
-    dispatcher.submit_batch([JobRequest("m:g")], after=first)
+    wanted = When.ALL_SUCCEEDED
+    dispatcher.submit_batch([JobRequest("m:g")], after=[first], when=wanted, receive="results")
     assert [job.task for job in dispatcher.queue.waiting()] == ["m:f"]
 
 
@@ -371,9 +380,14 @@ def schedules(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
         assert [one.name for one in dispatcher.schedules.all()] == ["a", "b"]
 
 
-def no_limits(cell: str, _: EmbeddedServer, __: KazooClient) -> None:
-    assert cell.startswith("no")
-    assert "limit" not in jobs.commands
+def limits(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
+    assert cell.startswith("starts per second and attempts at a time, for a queue, task, dataset")
+    with Dispatcher(client, "/jobs/comparison", create=True) as dispatcher:
+        dispatcher.queue.limits.add(Limit("all", concurrent=2))
+        dispatcher.queue.limits.add(Limit("mail", per_second=5, task="m:f"))
+        dispatcher.queue.limits.add(Limit("flights", concurrent=1, dataset="flights"))
+        dispatcher.queue.limits.add(Limit("ann", concurrent=1, key="ann"))
+        assert len(dispatcher.queue.limits.all()) == 4
 
 
 JOB_CHECKS: dict[str, Check] = {
@@ -388,7 +402,7 @@ JOB_CHECKS: dict[str, Check] = {
     "results": results,
     "a job after another": after,
     "periodic jobs": schedules,
-    "rate limits": no_limits,
+    "rate limits": limits,
 }
 
 
