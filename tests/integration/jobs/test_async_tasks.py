@@ -1,5 +1,6 @@
 """``async def`` tasks on a real worker: at the same time, or one after the other."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.decorated import write_decorated_tasks
-from tests.support.jobs import WorkerProcess, all_results, next_result
+from tests.support.jobs import TIMEOUT_S, WorkerProcess, all_results, next_result
 from tests.support.waiting import wait_until
 from zoolet.jobs import Dispatcher, JobState
 
@@ -66,6 +67,19 @@ def test_jobs_of_a_batched_task_share_calls_and_have_their_own_ends(
     jobs = [*all_results(first), *all_results(others)]
     assert sorted(job.result for job in jobs) == [[n, 8] for n in (*range(7), *range(10, 20, 2))]
     assert {job.result[0]: job.attempts for job in jobs if job.attempts > 1} == {1: 2, 3: 2, 5: 2}
+
+
+def test_a_worker_that_stops_gives_running_jobs_back(
+    decorated: Any, dispatcher: Dispatcher, start_worker: Start, tmp_path: Path
+) -> None:
+    worker = start_worker("--async-concurrency", "4", "--grace-ms", "100", loader=None)
+    file = tmp_path / "file"
+    endless = decorated.wait_until_cancelled.submit(str(file))
+    wait_until(file.exists, "the endless task")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(TIMEOUT_S) == 0
+    job = dispatcher.job(endless.names[0])
+    assert (job.state, job.attempts, job.errors) == (JobState.PENDING, 0, ())
 
 
 @pytest.mark.parametrize("options", [(), ("--threads",)], ids=["process", "thread"])

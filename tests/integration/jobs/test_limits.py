@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -296,6 +297,52 @@ def test_a_removed_limit_lets_its_jobs_start(queue: JobQueue, client: KazooClien
     wait_until(is_deleted, "the end of the limit")
     with pytest.raises(UnknownLimitError, match="limit list"):
         queue.limits.remove("one")
+
+
+def test_a_limit_that_is_added_again_while_it_is_deleted_is_complete(
+    queue: JobQueue, client: KazooClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.limits.add(Limit("two", concurrent=2))
+    queue.limits.remove("two")
+    found = releaser(queue)
+    znodes = queue.layout.znodes
+    get_all = znodes.get_all
+
+    def get_all_late(paths: Sequence[str]) -> Any:
+        if any(path.endswith("/two/slots") for path in paths):
+            monkeypatch.setattr(znodes, "get_all", get_all)
+            queue.limits.add(Limit("two", concurrent=2))
+        return get_all(paths)
+
+    monkeypatch.setattr(znodes, "get_all", get_all_late)
+    release(found)
+    assert [use.limit.name for use in queue.limits.all()] == ["two"]
+    submit(queue, 3)
+    assert len(take_all(queue)) == 2
+    assert sorted(client.get_children(f"{ROOT}/limits/two")) == ["next", "slots", "waiting"]
+
+
+def test_a_limit_without_its_znodes_is_repaired_by_add(
+    queue: JobQueue, client: KazooClient
+) -> None:
+    queue.limits.add(Limit("two", concurrent=2))
+    for part in ("slots", "next", "waiting"):
+        client.delete(f"{ROOT}/limits/two/{part}", recursive=True)
+    queue.limits.add(Limit("two", concurrent=2))
+    submit(queue, 3)
+    assert len(take_all(queue)) == 2
+
+
+def test_slots_of_a_removed_limit_without_a_job_are_deleted(
+    queue: JobQueue, client: KazooClient
+) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    client.create(f"{ROOT}/limits/one/slots/all-0", b"entry-000-a:b-0000000001")
+    queue.limits.remove("one")
+    found = releaser(queue)
+    found.begin()
+    release(found)
+    assert client.get_children(f"{ROOT}/limits") == []
 
 
 def test_a_changed_limit_applies_to_waiting_jobs(queue: JobQueue) -> None:

@@ -163,7 +163,7 @@ def submit(
         if source is None:
             request = _by_servers_time(dispatcher, request)
             requests = [JobRequest(**request)]
-        if source is None and name is None and not after:
+        if source is None and name is None and not after and receive is None:
             batch = dispatcher.submit(**request, reuse=reuse)
         else:
             batch = dispatcher.submit_batch(

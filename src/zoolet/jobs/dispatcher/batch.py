@@ -163,6 +163,7 @@ class Batch:
                     raise
                 return None
             if job is not None:
+                self._call_hooks(job)
                 return job
             if left_s == 0.0:
                 return None
@@ -191,9 +192,11 @@ class Batch:
     def _take_ready(self) -> Job:
         job = self._ready.popleft()
         self._outstanding.pop(job.name, None)
+        return job
+
+    def _call_hooks(self, job: Job) -> None:
         if self._hooks is not None:
             self._hooks.received(job)
-        return job
 
     def _wait_for_event(self, wait_s: float | None) -> str | None:
         """Wait for an event of a job or the log, or until the check for deleted jobs is due."""
@@ -344,6 +347,7 @@ class Batch:
             while (found := await arrived.get()) is not None:
                 if isinstance(found, BaseException):
                     raise found
+                self._call_hooks(found)
                 yield found
         finally:
             stopped.set()

@@ -73,6 +73,8 @@ class _Program:
         self._streams = streams
         self._data = b""
         self._running: dict[str, tuple[asyncio.Task[None], AttemptMessages]] = {}
+        self._given_back: frozenset[str] = frozenset()
+        """The jobs that the worker gives back to the queue, because it stops."""
         self.has_ended = asyncio.Event()
 
     def read(self) -> None:
@@ -104,6 +106,8 @@ class _Program:
         outcome = await _attempt(self._attempter, work, messages)
         self._running.pop(work.name, None)
         self._streams.end(work.name)
+        if work.name in self._given_back and outcome.result is None:
+            return
         messages.ended(outcome, has_output=True)
         self._writer.flush()
 
@@ -115,8 +119,14 @@ class _Program:
             asyncio.get_running_loop().call_soon(task.cancel)
 
     async def cancel_all(self) -> None:
-        """Cancel all attempts, and wait for their ends for a limited time."""
+        """Cancel all attempts, and wait for their ends for a limited time.
+
+        The worker stops. It gives these jobs back to the queue, so they must not end as failed.
+        """
         tasks = [task for task, _ in self._running.values()]
+        self._given_back = frozenset(
+            name for name, (_, messages) in self._running.items() if not messages.is_cancelled
+        )
         for name in list(self._running):
             self._cancel(name)
         if tasks:

@@ -16,6 +16,7 @@ This module imports `zoolet.jobs.limits`, `zoolet.jobs.queue`, `zoolet.jobs.reco
 `zoolet.jobs.znodes` and other modules of its package.
 """
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -43,6 +44,7 @@ from zoolet.jobs.znodes.limit_znodes import (
     waiting_path,
 )
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
+from zoolet.jobs.znodes.operations import Delete, Operation, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +107,7 @@ class LimitReleaser:
     def begin(self) -> None:
         """Clear the state in memory, and delete slots whose job is not owned."""
         self._waiting.clear()
-        for limit in self._jobs.gate.table.current().active:
-            self._delete_lost_slots(limit)
+        self.delete_lost_slots()
 
     def release(self) -> float | None:
         """Move jobs whose limit has room; return the time, in seconds, until the next call.
@@ -281,30 +282,47 @@ class LimitReleaser:
                 return
         except MissingError:
             pass
-        self._znodes.delete_tree(f"{path}/next")
-        for part in ("slots", "waiting", "next"):
-            self._znodes.delete(f"{path}/{part}")
-        # If the limit was added again in the meantime, its value has a new version.
         found = self._znodes.get(path)
-        if found is not None and not found.data:
-            self._znodes.delete(path, found.version)
+        if found is None or found.data:
+            return
+        with contextlib.suppress(MissingError):
+            for child in self._znodes.children(f"{path}/next"):
+                self._znodes.delete(f"{path}/next/{child}")
+        parts = [f"{path}/{part}" for part in ("slots", "waiting", "next")]
+        operations: list[Operation] = [
+            Delete(part, -1)
+            for part, znode in zip(parts, self._znodes.get_all(parts), strict=True)
+            if znode is not None
+        ]
+        operations.append(Delete(path, found.version))
+        try:
+            self._znodes.multi(operations, landed=lambda: not self._znodes.exists(path))
+        except RefusedError:
+            # The limit was used, or added again, which gives its value a new version.
+            log.debug("the limit %s is not deleted: it was used or added again", name)
 
     # --- Slots without a job
 
-    def _delete_lost_slots(self, limit: Limit) -> None:
+    def delete_lost_slots(self) -> None:
         """Delete the slots of jobs that are not owned, which another program has changed."""
+        limits = self._jobs.gate.table.current()
+        active = [limit.name for limit in limits.active]
+        for name in (*active, *limits.removed, *limits.invalid):
+            self._delete_lost_slots(name)
+
+    def _delete_lost_slots(self, limit: str) -> None:
         try:
-            children = self._znodes.children(slots_path(self._layout, limit.name))
+            children = self._znodes.children(slots_path(self._layout, limit))
         except MissingError:
             return
         suspects = self._lost_slots(limit, children)
         # A job that was moved between two reads is no suspect the second time.
         for child in self._lost_slots(limit, list(suspects)):
-            log.warning("the slot %s of limit %s has no job: it is deleted", child, limit.name)
-            self._znodes.delete_tree(f"{slots_path(self._layout, limit.name)}/{child}")
+            log.warning("the slot %s of limit %s has no job: it is deleted", child, limit)
+            self._znodes.delete_tree(f"{slots_path(self._layout, limit)}/{child}")
 
-    def _lost_slots(self, limit: Limit, children: list[str]) -> list[str]:
-        parent = slots_path(self._layout, limit.name)
+    def _lost_slots(self, limit: str, children: list[str]) -> list[str]:
+        parent = slots_path(self._layout, limit)
         found = self._znodes.get_all([f"{parent}/{child}" for child in children])
         lost: list[str] = []
         names: dict[str, str] = {}
@@ -320,6 +338,6 @@ class LimitReleaser:
         jobs = self._layout.read_each(Place.OWNED, list(names.values()))
         for child, job in zip(names, jobs, strict=True):
             parsed = parse_slot(child)
-            if parsed is not None and (job is None or slot(limit.name, *parsed) not in job.slots):
+            if parsed is not None and (job is None or slot(limit, *parsed) not in job.slots):
                 lost.append(child)
         return lost

@@ -89,6 +89,7 @@ class Housekeeping:
         self._workers_stale.set()
         self._releaser.begin()
         self._scheduler.begin()
+        self._limit_releaser.begin()
         while self._keep() == 0.0:
             pass
 
@@ -122,8 +123,12 @@ class Housekeeping:
         if self._workers_stale.is_set() and now >= self._not_before:
             self._workers_stale.clear()
             self._jobs.workers(self._stirs(self._workers_stale))
-            for job in self._jobs.return_jobs_of_dead_workers():
+            returned = self._jobs.return_jobs_of_dead_workers()
+            for job in returned:
                 log.warning("%s: %s; it is now %s", job.name, job.errors[-1], job.state)
+            if any(job.is_stand_in for job in returned):
+                # A value that cannot be read does not say which slots of limits its job had.
+                self._limit_releaser.delete_lost_slots()
             self._not_before = time.monotonic() + RETURN_SHARE * (time.monotonic() - now)
         next_in_s = (
             self._releaser.release(),

@@ -70,6 +70,8 @@ class QueueLimits:
                 else:
                     return
             self._znodes.set(path, limit.encode())
+            # The housekeeping may have deleted them, because the limit had been removed.
+            self._znodes.ensure(*(f"{path}/{part}" for part in ("slots", "next", "waiting")))
 
     def remove(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> None:
         """Remove a limit. The jobs that wait for it may start.

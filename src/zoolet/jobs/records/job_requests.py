@@ -183,7 +183,7 @@ def check_request(request: JobRequest) -> None:
 def _check_texts(request: JobRequest) -> None:
     if request.idempotency_key is not None and not isinstance(request.idempotency_key, str):
         raise InvalidJobError(f"idempotency_key {request.idempotency_key!r} is not a text")
-    if request.tags and not are_tags(request.tags):
+    if request.tags != () and not are_tags(request.tags):
         raise InvalidJobError(
             f"tags {request.tags!r} are not a list of up to {TAGS_LIMIT} texts of up to"
             f" {TAG_LIMIT_CHARACTERS} characters"

@@ -189,10 +189,11 @@ class Submitter:
                     raise
                 raise InvalidJobError(f"request {number}: {error}") from None
             identifies_work = request.identifies_work
-            if receives is not None:
-                # The results of other jobs are a part of the work, and no key identifies them.
-                identifies_work = request.idempotency_key is not None
             is_reused = identifies_work if reuse is None else reuse
+            if receives is not None:
+                # The results of other jobs are a part of the work, and only a key identifies them.
+                identifies_work = request.idempotency_key is not None
+                is_reused = is_reused and identifies_work
             wanted.append(_Wanted(draft, is_reused, is_reused or identifies_work))
         return wanted
 

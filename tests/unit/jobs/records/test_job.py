@@ -326,3 +326,9 @@ def test_an_error_with_half_a_character_can_be_printed() -> None:
     value["errors"] = [{"attempt": 1, "worker": "w", "message": "\ud800"}]
     job = Job.decode(drafted().name, json.dumps(value).encode(), 0)
     assert job.last_error == "\\ud800"
+
+
+@pytest.mark.parametrize("tags", [None, 0, "gpu", {"gpu": 1}, [1], [""]])
+def test_what_are_no_tags(tags: Any) -> None:
+    with pytest.raises(InvalidJobError, match="are not a list of up to 16 texts"):
+        Job.draft(JobRequest("m:f", tags=tags), "s-0", 1000)
