@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Final, final
 
-from zoolet.client.protocol.logins import SaslExchange, SaslRefusedError
+from zoolet.client.protocol.logins import SaslRefusedError
 from zoolet.model.jaas import JaasError, parse_jaas
 from zoolet.wire.digest_md5 import DigestClient, DigestError
 
@@ -21,7 +21,7 @@ _NONCE_BYTES: Final = 30
 
 
 @final
-class DigestExchange(SaslExchange):
+class DigestExchange:
     """An authentication with DIGEST-MD5; ``user`` is ``NAME:PASSWORD``."""
 
     def __init__(self, user: str) -> None:

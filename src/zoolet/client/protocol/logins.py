@@ -6,7 +6,7 @@ elsewhere (`zoolet.client.connecting.sasl`), because most clients do not need th
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from zoolet.client.errors import ProtocolError
 from zoolet.client.protocol.calls import SENT, Call
@@ -20,12 +20,14 @@ class SaslRefusedError(Exception):
     """The server refused the authentication, or did not prove that it knows the password."""
 
 
-class SaslExchange:
-    """One authentication with SASL; each mechanism has a subclass."""
+class SaslExchange(Protocol):
+    """One authentication with SASL; each mechanism has a class with these methods.
+
+    It is a protocol, because classes that are not compiled cannot inherit from a compiled class.
+    """
 
     def begin(self) -> bytes:
         """Return the first token."""
-        raise NotImplementedError
 
     def answer(self, token: bytes | None) -> bytes | None:
         """Return the next token for a token of the server; None if the client is authenticated.
@@ -33,7 +35,6 @@ class SaslExchange:
         Raises:
             SaslRefusedError: the server's token is not acceptable; the message says why.
         """
-        raise NotImplementedError
 
 
 NewExchange = Callable[[], SaslExchange]

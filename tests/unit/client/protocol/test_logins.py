@@ -9,7 +9,7 @@ from tests.support.client_peer import DATA_BODY, SESSION, Peer
 from tests.support.fake_zookeeper import granted
 from zoolet.client.errors import AuthFailedError, ProtocolError
 from zoolet.client.protocol.calls import Call
-from zoolet.client.protocol.logins import SASL_XID, SaslExchange, SaslRefusedError
+from zoolet.client.protocol.logins import SASL_XID, SaslRefusedError
 from zoolet.client.protocol.states import SessionState
 from zoolet.model.codes import EventType, OpCode, Xid
 from zoolet.wire.frames import encode_reply
@@ -17,7 +17,7 @@ from zoolet.wire.jute import pack_buffer
 from zoolet.wire.replies import encode_event
 
 
-class Counting(SaslExchange):
+class Counting:
     """Sends the tokens 0 to ``last``, and is authenticated after as many replies."""
 
     def __init__(self, last: int) -> None:
