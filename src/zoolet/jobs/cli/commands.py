@@ -19,8 +19,8 @@ from zoolet.jobs.cli.dataset_commands import dataset as dataset_commands
 from zoolet.jobs.cli.history_command import history
 from zoolet.jobs.cli.limit_commands import limit_group
 from zoolet.jobs.cli.options import (
-    FromNow,
     Target,
+    by_servers_time,
     dispatcher_on,
     errors_as_messages,
     json_object,
@@ -30,7 +30,6 @@ from zoolet.jobs.cli.options import (
 from zoolet.jobs.cli.queue_commands import commands as operating_commands
 from zoolet.jobs.cli.schedule_commands import schedule
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError
-from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job_names import PRIORITY_MAX
@@ -161,7 +160,7 @@ def submit(
         requests = [_one_request(request)] if source is None else list(_read_requests(source))
     with errors_as_messages(), dispatcher_on(target, create=create) as dispatcher:
         if source is None:
-            request = _by_servers_time(dispatcher, request)
+            request = by_servers_time(dispatcher, request)
             requests = [JobRequest(**request)]
         if source is None and name is None and not after and receive is None:
             batch = dispatcher.submit(**request, reuse=reuse)
@@ -177,15 +176,6 @@ def submit(
         _print_submissions(target.printer, batch, is_single=source is None, wait=wait)
         if wait:
             _print_results(target.printer, batch)
-
-
-def _by_servers_time(dispatcher: Dispatcher, request: dict[str, Any]) -> dict[str, Any]:
-    """Return a request in which `FromNow` times are replaced by times of the server's clock."""
-    spans = {name: value for name, value in request.items() if isinstance(value, FromNow)}
-    if not spans:
-        return request
-    now_ms = dispatcher.queue.server_time_ms()
-    return request | {name: now_ms + value for name, value in spans.items()}
 
 
 def _one_request(request: dict[str, Any]) -> JobRequest:

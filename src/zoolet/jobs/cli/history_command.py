@@ -10,8 +10,8 @@ import click
 
 from zoolet.console.printing import duration
 from zoolet.jobs.cli.options import (
-    FromNow,
     Target,
+    by_servers_time,
     dispatcher_on,
     errors_as_messages,
     past_moment,
@@ -61,12 +61,8 @@ def history(*, target: Target, limit: int, after: str | None, **values: Any) -> 
     last error, separated by tabs.
     """
     with errors_as_messages(), dispatcher_on(target) as dispatcher:
-        spans = {name: value for name, value in values.items() if isinstance(value, FromNow)}
-        if spans:
-            now_ms = dispatcher.queue.server_time_ms()
-            values |= {name: now_ms + value for name, value in spans.items()}
         state = None if values["state"] is None else JobState(values["state"])
-        wanted = HistoryFilter(**(values | {"state": state}))
+        wanted = HistoryFilter(**(by_servers_time(dispatcher, values) | {"state": state}))
         position = None if after is None else parse_position(after)
         jobs = JobHistory(dispatcher.queue, dispatcher.results)
         # One more than wanted shows whether there are more.

@@ -26,7 +26,7 @@ from zoolet.model import paths
 
 QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"
 
-_SPAN = re.compile(r"\+(\d+)(ms|s|m|h|d)")
+_SPAN = re.compile(r"(\d+)(ms|s|m|h|d)")
 UNIT_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 """The milliseconds of each unit of a duration."""
 
@@ -78,32 +78,35 @@ class FromNow(int):
 
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     """Return an option's value as a time, in ms since the epoch, or as `FromNow`."""
-    if value is None:
-        return None
-    try:
-        if (span := _SPAN.fullmatch(value)) is not None:
-            return FromNow(int(span[1]) * UNIT_MS[span[2]])
-        return int(datetime.fromisoformat(value).astimezone().timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            f"{value!r} is neither a time like 2026-01-31T08:00 nor a duration like +30s (units:"
-            " ms, s, m, h, d)"
-        ) from None
+    return None if value is None else _time_ms(value, "+", 1, "a duration like +30s")
 
 
 def past_moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     """Return an option's value, a time or a time ago, in ms since the epoch, or as `FromNow`."""
-    if value is None:
-        return None
+    return None if value is None else _time_ms(value, "", -1, "a time ago like 24h")
+
+
+def _time_ms(value: str, prefix: str, sign: int, span_form: str) -> int:
+    """Return a time; a value that begins with ``prefix`` may be a span, ``sign`` from now."""
     try:
-        if (span := _SPAN.fullmatch(f"+{value}")) is not None:
-            return FromNow(-int(span[1]) * UNIT_MS[span[2]])
+        span = _SPAN.fullmatch(value.removeprefix(prefix)) if value.startswith(prefix) else None
+        if span is not None:
+            return FromNow(sign * int(span[1]) * UNIT_MS[span[2]])
         return int(datetime.fromisoformat(value).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{value!r} is neither a time like 2026-01-31T08:00 nor a time ago like 24h (units: ms,"
-            " s, m, h, d)"
+            f"{value!r} is neither a time like 2026-01-31T08:00 nor {span_form} (units: ms, s, m,"
+            " h, d)"
         ) from None
+
+
+def by_servers_time(dispatcher: Dispatcher, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of options with times by the server's clock instead of `FromNow`."""
+    spans = {name: value for name, value in values.items() if isinstance(value, FromNow)}
+    if not spans:
+        return values
+    now_ms = dispatcher.queue.server_time_ms()
+    return values | {name: now_ms + value for name, value in spans.items()}
 
 
 _queue_option = click.option(

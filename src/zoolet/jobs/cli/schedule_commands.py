@@ -15,8 +15,8 @@ import click
 from zoolet.console.terminal import one_line
 from zoolet.jobs.cli.options import (
     UNIT_MS,
-    FromNow,
     Target,
+    by_servers_time,
     dispatcher_on,
     errors_as_messages,
     json_object,
@@ -162,9 +162,7 @@ _name = click.argument("name")
 def add(dispatcher: Dispatcher, target: Target, name: str, **values: Any) -> None:
     """Add a schedule; give --cron or --every."""
     request = JobRequest(**{key: values.pop(key) for key in _REQUEST_NAMES})
-    if isinstance(values["start_ms"], FromNow):
-        values["start_ms"] += dispatcher.queue.server_time_ms()
-    added = dispatcher.schedules.add(name, request, **values)
+    added = dispatcher.schedules.add(name, request, **by_servers_time(dispatcher, values))
     next_ms = dispatcher.schedules.next_ms(added)
     target.printer.answer(
         {"schedule": name, "next_ms": next_ms},

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from zoolet.jobs.cli.options import (
-    FromNow,
     Target,
+    by_servers_time,
     dispatcher_on,
     errors_as_messages,
     past_moment,
@@ -51,11 +51,7 @@ def selecting_options(verb: str) -> tuple[Callable[..., Any], ...]:
 
 def filter_of(dispatcher: Dispatcher, **selected: Any) -> JobFilter:
     """Return the filter of the options; times like 24h are relative to the server's clock."""
-    spans = {name: value for name, value in selected.items() if isinstance(value, FromNow)}
-    if spans:
-        now_ms = dispatcher.queue.server_time_ms()
-        selected |= {name: now_ms + value for name, value in spans.items()}
-    return JobFilter(**selected)
+    return JobFilter(**by_servers_time(dispatcher, selected))
 
 
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
