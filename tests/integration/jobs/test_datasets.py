@@ -237,8 +237,10 @@ def test_each_group_is_counted_once_although_workers_are_killed(
     start_worker: Callable[..., WorkerProcess],
     tasks: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A randomised test: workers are killed while two programs ask overlapping questions."""
+    monkeypatch.syspath_prepend(str(tasks))
     chance = random.Random(seed)
     (tasks / "pipe_tasks.py").write_text("def load(dataset, groupid): raise ValueError\n")
     lines = "".join(json.dumps({"n": n}) + "\n" for n in range(40))
