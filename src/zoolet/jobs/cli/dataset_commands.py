@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from zoolet.console.terminal import one_line
-from zoolet.jobs.cli.options import Target, dispatcher_on, errors_as_messages, queue_options
-from zoolet.jobs.datasets.datasets import Dataset, Datasets
+from zoolet.jobs.cli.options import Target, command_on_queue
+from zoolet.jobs.datasets.datasets import Dataset
+from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.loaders.registry import LOADERS, loader_info
 from zoolet.jobs.records.datasets import DatasetRecord
 
@@ -24,18 +25,10 @@ def dataset() -> None:
 def _command(
     *options: Callable[..., Any], name: str | None = None
 ) -> Callable[[Callable[..., None]], None]:
-    """Make a function a command on the datasets of a queue."""
+    """Make a function a command on datasets; see `command_on_queue`."""
 
     def decorate(function: Callable[..., None]) -> None:
-        def run(*, target: Target, **values: Any) -> None:
-            with errors_as_messages(), dispatcher_on(target) as dispatcher:
-                function(dispatcher.datasets, target, **values)
-
-        run.__doc__ = function.__doc__
-        command: Any = queue_options(run)
-        for option in reversed(options):
-            command = option(command)
-        dataset.command(name or function.__name__)(command)
+        dataset.add_command(command_on_queue(function, options, name=name or function.__name__))
 
     return decorate
 
@@ -69,7 +62,7 @@ def _options(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dic
     ),
 )
 def add(
-    datasets: Datasets,
+    dispatcher: Dispatcher,
     target: Target,
     name: str,
     location: str,
@@ -80,7 +73,7 @@ def add(
 
     LOCATION is a file, a directory or a glob pattern; for the loader sql, a URL for SQLAlchemy.
     """
-    found = datasets.create(name, loader, location, _typed(loader, options))
+    found = dispatcher.datasets.create(name, loader, location, _typed(loader, options))
     _print(target, found)
 
 
@@ -96,16 +89,16 @@ def _typed(loader: str, options: dict[str, str]) -> dict[str, Any]:
 
 
 @_command(name="list")
-def list_datasets(datasets: Datasets, target: Target) -> None:
+def list_datasets(dispatcher: Dispatcher, target: Target) -> None:
     """List the datasets that the queue describes."""
-    for record in datasets.records():
+    for record in dispatcher.datasets.records():
         target.printer.answer(asdict(record), _line(record))
 
 
 @_command(_name)
-def show(datasets: Datasets, target: Target, name: str) -> None:
+def show(dispatcher: Dispatcher, target: Target, name: str) -> None:
     """Show a dataset and its groups, with their rows, bytes and versions."""
-    found = datasets.describe(name)
+    found = dispatcher.datasets.describe(name)
     value = asdict(found.record) | {"list": [group._asdict() for group in found.groups]}
     lines = [
         f"{one_line(group.groupid)}\t{_count(group.rows)} rows\t{_count(group.size_bytes)} bytes"
@@ -116,15 +109,15 @@ def show(datasets: Datasets, target: Target, name: str) -> None:
 
 
 @_command(_name)
-def refresh(datasets: Datasets, target: Target, name: str) -> None:
+def refresh(dispatcher: Dispatcher, target: Target, name: str) -> None:
     """List the groups of a dataset again: changed files get new versions."""
-    _print(target, datasets.refresh(name))
+    _print(target, dispatcher.datasets.refresh(name))
 
 
 @_command(_name)
-def remove(datasets: Datasets, target: Target, name: str) -> None:
+def remove(dispatcher: Dispatcher, target: Target, name: str) -> None:
     """Remove the description of a dataset; its data and its jobs stay."""
-    datasets.remove(name)
+    dispatcher.datasets.remove(name)
     target.printer.answer({"removed": name}, f"removed: {one_line(name)}")
 
 

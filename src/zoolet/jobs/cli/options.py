@@ -7,7 +7,7 @@ This module imports click, `zoolet.client`, `zoolet.console`, `zoolet.jobs.error
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -150,6 +150,32 @@ def queue_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (_server_option, _queue_option):
         found = option(found)
     return found
+
+
+def command_on_queue(
+    function: Callable[..., None],
+    options: Sequence[Callable[..., Any]],
+    *,
+    name: str,
+    needs_one_of: str | None = None,
+) -> click.Command:
+    """Return a command that calls ``function`` with a dispatcher, the target, and its options.
+
+    ``needs_one_of`` is the error message if the user gives none of the options; None if the command
+    needs no option.
+    """
+
+    def run(*, target: Target, **values: Any) -> None:
+        if needs_one_of is not None and all(v in {None, ()} for v in values.values()):
+            raise click.UsageError(needs_one_of)
+        with errors_as_messages(), dispatcher_on(target) as dispatcher:
+            function(dispatcher, target, **values)
+
+    run.__doc__ = function.__doc__
+    command: Any = queue_options(run)
+    for option in reversed(options):
+        command = option(command)
+    return click.command(name)(command)
 
 
 @contextmanager

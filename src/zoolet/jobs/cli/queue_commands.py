@@ -16,7 +16,7 @@ from zoolet.console.terminal import one_line
 from zoolet.console.texts import indented
 from zoolet.jobs.cli.options import (
     Target,
-    dispatcher_on,
+    command_on_queue,
     errors_as_messages,
     queue_options,
 )
@@ -40,24 +40,14 @@ commands: list[click.Command] = []
 def _command(
     *options: Callable[..., Any], name: str | None = None, needs_one_of: str | None = None
 ) -> Callable[..., Any]:
-    """Make a function a command on a queue: it gets a dispatcher, the target, and its options.
-
-    ``needs_one_of`` is the error message if the user gives none of the options; None if the command
-    needs no option.
-    """
+    """Make a function a command on a queue; see `command_on_queue`."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        def run(*, target: Target, **values: Any) -> None:
-            if needs_one_of is not None and all(v in {None, ()} for v in values.values()):
-                raise click.UsageError(needs_one_of)
-            with errors_as_messages(), dispatcher_on(target) as dispatcher:
-                function(dispatcher, target, **values)
-
-        run.__doc__ = function.__doc__
-        command: Any = queue_options(run)
-        for option in reversed(options):
-            command = option(command)
-        commands.append(click.command(name or function.__name__)(command))
+        commands.append(
+            command_on_queue(
+                function, options, name=name or function.__name__, needs_one_of=needs_one_of
+            )
+        )
         return function
 
     return decorate

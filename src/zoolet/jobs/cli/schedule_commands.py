@@ -17,11 +17,9 @@ from zoolet.jobs.cli.options import (
     UNIT_MS,
     Target,
     by_servers_time,
-    dispatcher_on,
-    errors_as_messages,
+    command_on_queue,
     json_object,
     moment,
-    queue_options,
 )
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobNotFoundError
@@ -43,19 +41,11 @@ def schedule() -> None:
 
 
 def _command(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function a command: it gets a dispatcher, the target, and its options."""
+    """Make a function a command on schedules; see `command_on_queue`."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        def run(*, target: Target, **values: Any) -> None:
-            with errors_as_messages(), dispatcher_on(target) as dispatcher:
-                function(dispatcher, target, **values)
-
-        run.__doc__ = function.__doc__
-        command: Any = queue_options(run)
-        for option in reversed(options):
-            command = option(command)
         name = function.__name__.removesuffix("_schedules").replace("_", "-")
-        schedule.command(name)(command)
+        schedule.add_command(command_on_queue(function, options, name=name))
         return function
 
     return decorate
