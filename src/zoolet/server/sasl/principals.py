@@ -15,7 +15,7 @@ _RULE: Final = re.compile(
     r"(?:s/(?P<from>[^/]*)/(?P<to>[^/]*)/(?P<all>g)?)?)"
 )
 _PARAMETER: Final = re.compile(r"\$(\d+)")
-_JAVA_GROUP: Final = re.compile(r"\$(\d)")
+_REPLACEMENT: Final = re.compile(r"\\(?P<letter>.)|\$(?P<number>\d+)|(?P<text>[^\\$]+)", re.DOTALL)
 _NOT_SIMPLE: Final = re.compile("[/@]")
 
 
@@ -31,6 +31,7 @@ class _Rule(NamedTuple):
         format: the new name, with ``$0`` for the realm, ``$1`` and ``$2`` for the parts.
         match: the names that the rule changes; None: all.
         pattern: the part of the new name that ``replacement`` replaces; None: nothing is replaced.
+        replacement: the texts, and the numbers of the groups of ``pattern``, that replace the part.
         replaces_all: whether each such part is replaced, and not only the first.
     """
 
@@ -38,7 +39,7 @@ class _Rule(NamedTuple):
     format: str | None
     match: re.Pattern[str] | None = None
     pattern: re.Pattern[str] | None = None
-    replacement: str = ""
+    replacement: tuple[str | int, ...] = ()
     replaces_all: bool = False
 
     def apply(self, names: tuple[str, ...], default_realm: str) -> str | None:
@@ -61,7 +62,12 @@ class _Rule(NamedTuple):
             return None
         if self.pattern is None:
             return base
-        return self.pattern.sub(self.replacement, base, count=0 if self.replaces_all else 1)
+        return self.pattern.sub(self._replaced, base, count=0 if self.replaces_all else 1)
+
+    def _replaced(self, found: re.Match[str]) -> str:
+        return "".join(
+            part if isinstance(part, str) else found[part] or "" for part in self.replacement
+        )
 
 
 def _part(names: tuple[str, ...], number: int) -> str:
@@ -141,18 +147,47 @@ def _parse(text: str) -> tuple[_Rule, ...]:
             rules.append(_Rule(0, None))
             continue
         try:
-            rules.append(
-                _Rule(
-                    int(match["count"] or "0"),
-                    match["format"],
-                    None if match["match"] is None else re.compile(match["match"]),
-                    None if match["from"] is None else re.compile(match["from"]),
-                    _JAVA_GROUP.sub(r"\\\1", match["to"] or ""),
-                    match["all"] is not None,
-                )
-            )
-        except re.error as error:
+            rules.append(_rule(match))
+        except (re.error, ValueError, OverflowError, RecursionError) as error:
             raise PrincipalError(
                 f"{match[0].strip()!r} has an invalid expression: {error}"
             ) from None
     return tuple(rules)
+
+
+def _rule(match: re.Match[str]) -> _Rule:
+    pattern = None if match["from"] is None else re.compile(match["from"])
+    return _Rule(
+        int(match["count"] or "0"),
+        match["format"],
+        None if match["match"] is None else re.compile(match["match"]),
+        pattern,
+        () if pattern is None else _replacement(match["to"], pattern.groups),
+        match["all"] is not None,
+    )
+
+
+def _replacement(text: str, groups: int) -> tuple[str | int, ...]:
+    """Return the parts of a replacement in Java's form: ``$1`` is a group, a backslash escapes.
+
+    Further digits belong to the number only while there is such a group. Raises ValueError. Source:
+    ``java.util.regex.Matcher.appendReplacement``.
+    """
+    parts: list[str | int] = []
+    position = 0
+    while position < len(text):
+        found = _REPLACEMENT.match(text, position)
+        if found is None:
+            raise ValueError(f"{text[position:]!r} is neither a group like $1 nor a text")
+        position = found.end()
+        if found["number"] is None:
+            parts.append(found["letter"] or found["text"])
+            continue
+        digits = found["number"]
+        while len(digits) > 1 and int(digits) > groups:
+            digits = digits[:-1]
+        if int(digits) > groups:
+            raise ValueError(f"the group ${digits} does not exist")
+        parts.append(int(digits))
+        position = found.start() + 1 + len(digits)
+    return tuple(parts)

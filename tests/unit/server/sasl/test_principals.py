@@ -46,6 +46,9 @@ def test_hosts_and_realms_are_left_out() -> None:
         ("RULE:[1:$1](b.*)", "ann@X", "ann@X"),
         ("RULE:[1:$1@$0]", "ann@X", "ann@X"),
         ("RULE:[1:$1]s/(a)(n)/$2$1/", "ann@X", "nan"),
+        (r"RULE:[1:$1]s/(a)/\$1\g/", "ann@X", "$1gnn"),
+        ("RULE:[1:$1]s/(a)/$10/", "ann@X", "a0nn"),
+        ("RULE:[1:$1]s/(a)|(n)/<$2>/g", "ann@X", "<><n><n>"),
     ],
 )
 def test_rules(rules: str, login: str, name: str) -> None:
@@ -59,7 +62,18 @@ def test_a_malformed_name(login: str) -> None:
         NameRules().name_of(login)
 
 
-@pytest.mark.parametrize("rules", ["NONE", "RULE:[1:$1](", "RULE:[1:$1]s/(/x/", "DEFAULT x"])
+INVALID = (
+    "NONE",
+    "DEFAULT x",
+    "RULE:[1:$1](",
+    "RULE:[1:$1]s/(/x/",
+    "RULE:[1:$1]s/(a)/$2/",
+    "RULE:[1:$1]s/a/$x/",
+    "RULE:[1:$1]s/a/x\\/",
+)
+
+
+@pytest.mark.parametrize("rules", INVALID)
 def test_invalid_rules(rules: str) -> None:
     with pytest.raises(PrincipalError):
         NameRules(rules)
