@@ -12,6 +12,7 @@ LOCK := requirements/dev.txt
 TOOLS := .cache/tools
 CHECK_TOOLS := $(TOOLS)/check
 RELEASE_TOOLS := $(TOOLS)/release
+FUZZ_TOOLS := $(TOOLS)/fuzz
 DEBIAN_JARS := /usr/share/java
 APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
   netty slf4j-api snappy-java
@@ -37,7 +38,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
+  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
@@ -215,6 +216,11 @@ client-faults: $(READY) apache ## Kill an ensemble's leader 20 times under both 
 migration: $(READY) apache $(APACHE_JARS)/.unpacked ## Move a server to three Apache members and back under clients and jobs
 	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py
 	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py --apache-jars=$(APACHE_JARS)
+
+MINUTES := 10
+# Atheris instruments the sources while it imports them, so they are interpreted. It has an environment of its own.
+fuzz: $(INSTALLED) pure-sources $(FUZZ_TOOLS)/.installed ## Fuzz all decoders for ten minutes; MINUTES=, OPTIONS="--target NAME --keep"
+	PYTHONPATH=$(PURE):$$(echo $(FUZZ_TOOLS)/lib/python3*/site-packages) $(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(OPTIONS)
 
 crash: $(READY) ## Kill the real server 200 times under writers, half short of memory; look for what was acknowledged
 	$(BIN)/python -m pytest --timeout 3600 tests/crash --kill-rounds=200
@@ -475,7 +481,7 @@ UV_COMPILE = $(RELEASE_TOOLS)/bin/uv pip compile --quiet --universal --python-ve
   $(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE)))
 lock: $(RELEASE_TOOLS)/.installed ## Write the versions and hashes of all packages that make installs; UPGRADE=NAME or all
 	$(UV_COMPILE) --extra dev --output-file $(LOCK) pyproject.toml requirements/dev.in
-	@for name in check actionlint release; do \
+	@for name in check actionlint release fuzz; do \
 	  $(UV_COMPILE) --output-file requirements/$$name.txt requirements/$$name.in || exit 1; done
 
 # The environment has only what a user gets who installs the wheel.
