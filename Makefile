@@ -38,7 +38,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
-  actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
+  actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
@@ -465,6 +465,10 @@ check-workflows: $(CHECK_TOOLS)/.installed ## Check the workflows, issue forms a
 actionlint: $(TOOLS)/actionlint/.installed ## Check the expressions and the commands in the workflows
 	PATH="$(CURDIR)/$(<D)/bin:$$PATH" actionlint
 
+# It asks PyPI, so its result changes without a change of the checkout: it is no part of make test.
+pip-audit: $(TOOLS)/pip-audit/.installed ## Look for known vulnerabilities of the packages in the lock file
+	$(<D)/bin/pip-audit --disable-pip --require-hashes --progress-spinner off --requirement $(LOCK)
+
 hooks: $(CHECK_TOOLS)/.installed ## Let git check the format before each commit, and run make check before a push
 	@$(CHECK_TOOLS)/bin/pre-commit install
 
@@ -481,7 +485,7 @@ UV_COMPILE = $(RELEASE_TOOLS)/bin/uv pip compile --quiet --universal --python-ve
   $(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE)))
 lock: $(RELEASE_TOOLS)/.installed ## Write the versions and hashes of all packages that make installs; UPGRADE=NAME or all
 	$(UV_COMPILE) --extra dev --output-file $(LOCK) pyproject.toml requirements/dev.in
-	@for name in check actionlint release fuzz; do \
+	@for name in check actionlint release fuzz pip-audit; do \
 	  $(UV_COMPILE) --output-file requirements/$$name.txt requirements/$$name.in || exit 1; done
 
 # The environment has only what a user gets who installs the wheel.

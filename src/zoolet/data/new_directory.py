@@ -106,6 +106,7 @@ def import_tree(lines: Iterable[str], name: str) -> tuple[int, Tree]:
     try:
         header, znodes = read_export(lines)
         for znode in znodes:
+            _check_place(tree, znode.path, name)
             _add(tree, znode)
     except ExportError as error:
         raise StorageError(f"{name}:{error}. Create an export with: zoolet data export.") from error
@@ -115,6 +116,16 @@ def import_tree(lines: Iterable[str], name: str) -> tuple[int, Tree]:
         )
     tree.count_all_children()
     return header.zxid, tree
+
+
+def _check_place(tree: Tree, path: str, name: str) -> None:
+    if path in tree.records:
+        raise StorageError(f"{name}: the znode {path} is there twice: remove one of the lines.")
+    if path != paths.ROOT and paths.parent_of(path) not in tree.records:
+        raise StorageError(
+            f"{name}: the znode {path} is before its parent, or the parent is missing: put parents"
+            " before their children."
+        )
 
 
 def _add(tree: Tree, znode: ExportedZnode) -> None:

@@ -8,6 +8,7 @@ znode (``model/owner_kinds.py``), if the program that made the export could reco
 
 import base64
 import json
+import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,18 @@ Shown = dict[str, object]
 
 _FORMAT = 1
 _FORMAT_KEY = "zoolet_export"
+
+
+_INVALID = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
+"""What the functions that read a line raise if it is not a line of an export."""
 
 
 class ExportError(Exception):
@@ -75,7 +88,7 @@ def read_export(lines: Iterable[str]) -> tuple[ExportHeader, Iterator[ExportedZn
     number, line = next(numbered, (1, ""))
     try:
         header = _read_header(json.loads(line))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _INVALID as error:
         raise _no_line(number, error) from error
     return header, _read_znodes(numbered)
 
@@ -84,7 +97,7 @@ def _read_znodes(numbered: Iterator[tuple[int, str]]) -> Iterator[ExportedZnode]
     for number, line in numbered:
         try:
             yield read_znode(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _INVALID as error:
             raise _no_line(number, error) from error
 
 
@@ -95,7 +108,9 @@ def _no_line(number: int, error: Exception) -> ExportError:
 def _read_header(first: Shown) -> ExportHeader:
     if first.get(_FORMAT_KEY) != _FORMAT:
         raise ValueError(f"not an export of format {_FORMAT}")
-    return ExportHeader(int(str(first["zxid"]), 16), str(first.get("root", paths.ROOT)))
+    root = str(first.get("root", paths.ROOT))
+    root.encode()
+    return ExportHeader(_signed(int(str(first["zxid"]), 16), 64), root)
 
 
 def show_znode(znode: ExportedZnode) -> Shown:
@@ -110,7 +125,10 @@ def show_znode(znode: ExportedZnode) -> Shown:
 
 
 def read_znode(shown: Shown) -> ExportedZnode:
-    """Return the znode of an object from show_znode; raises ValueError, KeyError or TypeError."""
+    """Return the znode of an object from show_znode; raises an exception of ``_INVALID``.
+
+    Texts are encoded and numbers packed as a check: JSON has texts and numbers that no znode has.
+    """
     path, stat, created = str(shown["path"]), shown["stat"], shown["created"]
     reason = paths.reason_invalid(path)
     if reason is not None:
@@ -119,8 +137,11 @@ def read_znode(shown: Shown) -> ExportedZnode:
         raise TypeError("stat must be an object")
     if not isinstance(created, int):
         raise TypeError("created must be a number")
+    path.encode()
     numbers = Stat(**{name: int(value) for name, value in stat.items()})
-    return ExportedZnode(path, read_data(shown), read_acl(shown["acl"]), numbers, created)
+    numbers.pack()
+    acl = read_acl(shown["acl"])
+    return ExportedZnode(path, read_data(shown), acl, numbers, _signed(created, 32))
 
 
 def show_data(data: bytes | None) -> Shown:
@@ -152,6 +173,16 @@ def read_acl(shown: object) -> AclList:
     """Return the ACL of a list from show_acl; raises ValueError, KeyError or TypeError."""
     if not isinstance(shown, list):
         raise TypeError("acl must be a list")
-    return tuple(
-        ACL(int(entry["perms"]), Id(str(entry["scheme"]), str(entry["id"]))) for entry in shown
+    acl = tuple(
+        ACL(_signed(int(entry["perms"]), 32), Id(str(entry["scheme"]), str(entry["id"])))
+        for entry in shown
     )
+    for entry in acl:
+        f"{entry.id.scheme}{entry.id.id}".encode()
+    return acl
+
+
+def _signed(number: int, bits: int) -> int:
+    if not -(1 << bits - 1) <= number < 1 << bits - 1:
+        raise ValueError(f"{number} has more than {bits} bits")
+    return number

@@ -48,7 +48,7 @@ def read_marker(disk: Disk, directories: DataDirectories) -> Marker | None:
         found = json.loads(disk.read(path))
         members = tuple(str(member) for member in found["members"])
         return Marker(int(found["zxid"], 16), int(found["epoch"]), str(found["time"]), members)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Marker(0, 0, "", ())
 
 

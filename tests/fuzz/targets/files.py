@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.fuzz.targets.snapshots import snapshot_file, streamed_snapshot
@@ -10,6 +11,8 @@ from zoolet.archive.errors import ArchiveError
 from zoolet.archive.format.log_records import DamagedRecordError, split_records
 from zoolet.archive.format.names import parse_name
 from zoolet.archive.format.objects import Checksum, decode_object, encode_object
+from zoolet.archive.format.records import MalformedRecordError, Owner, Previous, Reason, Timeline
+from zoolet.data.new_directory import import_tree
 from zoolet.exports.lines import ExportError, read_export, write_export
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
@@ -18,6 +21,7 @@ from zoolet.model.stat import Stat
 from zoolet.model.txns import CloseSessionTxn, CreateTxn, DeleteTxn, MultiTxn, Txn, TxnHeader
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.compression import Compression, CompressionError
+from zoolet.storage.ensemble_marker import marker_path, read_marker
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories, log_name
 from zoolet.storage.recovery import recover
@@ -112,7 +116,40 @@ def _read_export(data: bytes) -> None:
     assert (again, list(copies)) == (header, znodes)
 
 
+def _import_export(data: bytes) -> None:
+    """What is imported can be written as a snapshot and read again."""
+    zxid, tree = import_tree(text_in(data).splitlines(), "file")
+    disk, directory = MemoryDisk(), Path("/snapshots")
+    disk.make_directory(directory)
+    path = write_snapshot(disk, directory, Image(zxid, tree, {}))
+    again = read_snapshot(path, disk.read(path)).tree
+    assert again.records.keys() == tree.records.keys()
+
+
+def _again(decode: Callable[[bytes], Owner | Timeline]) -> Callable[[bytes], None]:
+    """Return a function that decodes the bytes, encodes the result and decodes it again."""
+
+    def run(data: bytes) -> None:
+        found = decode(data)
+        assert decode(found.encode()) == found
+
+    return run
+
+
+def _read_marker(data: bytes) -> None:
+    directories, disk = DataDirectories.of(Path("/fuzz")), MemoryDisk()
+    directories.prepare(disk)
+    file = disk.create(marker_path(directories))
+    file.write(data)
+    file.sync()
+    file.close()
+    assert read_marker(disk, directories) is not None
+
+
+_TIMELINE = Timeline(1, Reason.SNAPSHOT, Previous(1, 2, 3), 4, 5)
+_MARKER = b'{"zxid": "1f", "epoch": 1, "time": "2026-01-01T00:00:00Z", "members": ["a:1:2"]}'
 _STAT = dict.fromkeys(Stat._fields, 1)
+_ROOT: dict[str, object] = {"path": "/", "data": None, "acl": [], "stat": _STAT, "created": 0}
 _EXPORT = "\n".join(
     json.dumps(line)
     for line in (
@@ -126,6 +163,9 @@ _EXPORT = "\n".join(
         },
     )
 ).encode()
+
+_HEADER, _, _ZNODE = _EXPORT.partition(b"\n")
+_EXPORT_OF_ALL = b"\n".join((_HEADER, json.dumps(_ROOT).encode(), _ZNODE))
 
 TARGETS = {
     "txn": Target(_decode_txn, (MalformedError,), tuple(encode_txn(txn) for txn in _TXNS)),
@@ -170,4 +210,12 @@ TARGETS = {
         (b"txns/0001/0000000000000001-0000000000000002-1700000000000-1700000000001",),
     ),
     "export": Target(_read_export, (ExportError,), (_EXPORT,)),
+    "export-of-all": Target(_import_export, (StorageError,), (_EXPORT_OF_ALL,)),
+    "ensemble-marker": Target(_read_marker, (), (_MARKER,)),
+    "archive-owner": Target(
+        _again(Owner.decode), (MalformedRecordError,), (Owner("id", "host", "", 7, 1, 2).encode(),)
+    ),
+    "archive-timeline": Target(
+        _again(Timeline.decode), (MalformedRecordError,), (_TIMELINE.encode(),)
+    ),
 }

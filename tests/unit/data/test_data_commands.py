@@ -21,6 +21,7 @@ from zoolet.model import requests
 from zoolet.model.acl import ACL, OPEN_ACL, Id
 from zoolet.model.codes import CreateMode, OpCode
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.model.stat import Stat
 from zoolet.state_machine.rules import Rules
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile, _DiskReader
 from zoolet.storage.errors import StorageError
@@ -416,6 +417,48 @@ def test_an_export_comes_back(writer: Writer, tmp_path: Path) -> None:
 def test_what_is_no_export_is_said_with_its_line(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "bad.jsonl"
     file.write_text(content)
+    result = run("import", file, tmp_path / "new")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+STAT = dict.fromkeys(Stat._fields, 0)
+ROOT_LINE = {"path": "/", "data": "", "acl": [], "stat": STAT, "created": 0}
+ENTRY = {"perms": 31, "scheme": "world", "id": "anyone"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"created": 1 << 31},
+        {"stat": {**STAT, "czxid": 1 << 63}},
+        {"stat": {**STAT, "version": 1 << 31}},
+        {"stat": {**STAT, "version": float("inf")}},
+        {"acl": [{**ENTRY, "perms": 1 << 31}]},
+        {"acl": [{**ENTRY, "id": "\ud800"}]},
+        {"data": "\ud800"},
+        {"path": "/\ud800"},
+    ],
+)
+def test_a_znode_that_cannot_exist_is_no_line_of_an_export(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    lines = [{"zoolet_export": 1, "zxid": "0x1", "root": "/"}, {**ROOT_LINE, **change}]
+    _refuse(tmp_path, lines, ":2: this is not a line of an export")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("/", "the znode / is there twice"), ("/a/b", "is before its parent")]
+)
+def test_a_znode_at_a_wrong_place_of_an_export(tmp_path: Path, path: str, said: str) -> None:
+    header = {"zoolet_export": 1, "zxid": "0x1", "root": "/"}
+    _refuse(tmp_path, [header, ROOT_LINE, {**ROOT_LINE, "path": path}], said)
+
+
+def _refuse(tmp_path: Path, lines: list[dict[str, Any]], said: str) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     result = run("import", file, tmp_path / "new")
     assert result.exit_code == 1
     assert said in result.stderr

@@ -40,7 +40,19 @@ def test_a_marker_is_read_as_it_was_written(directories: DataDirectories) -> Non
     check_not_marked(Disk(), directories)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"zxid": 1}', b"null"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"zxid": 1}',
+        b"null",
+        b'{"zxid": "1", "epoch": 1e999, "members": []}',
+        b"[" * 9999,
+    ],
+)
 def test_a_damaged_marker_is_a_marker(directories: DataDirectories, content: bytes) -> None:
     (directories.snapshots / MARKER_NAME).write_bytes(content)
     assert read_marker(Disk(), directories) == Marker(0, 0, "", ())

@@ -144,7 +144,7 @@ def _read_header(name: str, read: Callable[[int], bytes]) -> _Header:
         is_known = (
             fields["compression"] == _COMPRESSION and len(salt or bytes(SALT_BYTES)) == SALT_BYTES
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedObjectError(name, "its header cannot be read") from error
     if not is_known:
         raise DamagedObjectError(name, "its header cannot be read")

@@ -157,7 +157,7 @@ class _Fields:
         if isinstance(content, bytes):
             try:
                 content = json.loads(content)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise MalformedRecordError("the content is not JSON") from error
         if not isinstance(content, dict):
             raise MalformedRecordError("the content is not a JSON object")

@@ -1,7 +1,6 @@
 """The files of encryption keys: JSON, readable only by their owner."""
 
 import base64
-import binascii
 import json
 import os
 import secrets
@@ -39,7 +38,7 @@ def read_key_file(path: Path) -> Key:
         is_key = fields["zoolet_archive_key"] == _FORMAT and len(key.secret) == KEY_BYTES
     except OSError as error:
         raise ArchiveError(f"the key file {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError):
         is_key = False
     if not is_key:
         raise ArchiveError(f"{path} is not a key file. Create one with: zoolet archive key FILE")

@@ -67,7 +67,7 @@ def known_lines(hosts: str, work_dir: Path) -> dict[str, str]:
     except UnreachableError as error:
         try:
             stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))[hosts]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise error from None
         log.warning("%s The members of the last start are used.", error)
         return stored

@@ -136,7 +136,7 @@ class OutputParser:
                         None if record.get("job") is None else str(record["job"]),
                     )
                 )
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 return
 
 

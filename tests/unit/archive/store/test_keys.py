@@ -26,7 +26,7 @@ def test_a_key_file_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"zoolet_archive_key": 1, "id": "a", "key": "AA=="}']
+    "text", ["", "{}", "[]", "[" * 9999, '{"zoolet_archive_key": 1, "id": "a", "key": "AA=="}']
 )
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key"
