@@ -24,11 +24,11 @@ if sys.platform != "win32":
 _STDOUT, _STDERR = 1, 2
 _CONTROL = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F]
 _CONTROL += [*range(0x2028, 0x202F), *range(0x2066, 0x206A)]
-_ESCAPES = {
+CONTROL_ESCAPES = {
     code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # as Python writes them
     for code in _CONTROL
 } | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
-_TRACEBACK_ESCAPES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+_TRACEBACK_ESCAPES = {code: text for code, text in CONTROL_ESCAPES.items() if code != ord("\n")}
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -48,7 +48,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
         """Return the line; escape the characters with which a client could forge a record."""
-        return super().formatMessage(record).translate(_ESCAPES)
+        return super().formatMessage(record).translate(CONTROL_ESCAPES)
 
     def formatException(self, ei: "logging._SysExcInfoType") -> str:  # noqa: N802 -- logging's name
         """Return a traceback, indented so that its lines do not look like records."""

@@ -173,6 +173,28 @@ class AdminConfig(NamedTuple):
     offers_restore: bool
 
 
+class AuditConfig(NamedTuple):
+    """The settings of the audit log.
+
+    Attributes:
+        file: the path of the file.
+        is_json: whether the records are JSON; otherwise they have Apache ZooKeeper's format.
+        max_file_bytes: the size at which a new file begins.
+        period_h: a new file begins at each multiple of this number of hours; 0 means never.
+        kept_files: the number of older files that are kept.
+        mode: the permissions of the files.
+        stops: whether the server stops if a record cannot be written; otherwise the record is lost.
+    """
+
+    file: Path
+    is_json: bool
+    max_file_bytes: int
+    period_h: int
+    kept_files: int
+    mode: int
+    stops: bool
+
+
 class StorageConfig(NamedTuple):
     """The settings for writing and purging snapshots and transaction logs.
 
@@ -238,6 +260,7 @@ class Config(NamedTuple):
         four_letter_words: the four-letter words that the server answers.
         admin: the settings of the admin endpoint; None if it is off.
         metrics: the address and the port of Prometheus' metrics; None if they are off.
+        audit: the settings of the audit log; None if there is none.
         session_secret: the secret from which session passwords are derived
             (``zoolet.sessionSecret``); "" means Apache ZooKeeper's passwords.
         observer: the settings of an observer; None if the server is standalone.
@@ -274,6 +297,7 @@ class Config(NamedTuple):
     four_letter_words: frozenset[str]
     admin: AdminConfig | None
     metrics: Listener | None
+    audit: AuditConfig | None
     session_secret: str
     observer: ObserverConfig | None
     settings: Mapping[str, str]

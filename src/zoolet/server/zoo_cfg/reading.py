@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zoolet.model.limits import max_txn_bytes_of
 from zoolet.server.common.errors import ConfigError
-from zoolet.server.zoo_cfg import access_rules, listeners, observers
+from zoolet.server.zoo_cfg import access_rules, auditing, listeners, observers
 from zoolet.server.zoo_cfg.config import AdminConfig, Config, StorageConfig
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
 from zoolet.state_machine.rules import Rules
@@ -80,6 +80,7 @@ def config_of(settings: Settings) -> Config:
         four_letter_words=frozenset(settings.names("4lw.commands.whitelist")),
         admin=_admin(settings, is_observer=observer is not None),
         metrics=listeners.metrics(settings),
+        audit=auditing.audit(settings, data_dir),
         session_secret=access_rules.session_secret(settings),
         observer=observer,
         settings={},

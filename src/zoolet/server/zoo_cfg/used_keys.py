@@ -8,6 +8,7 @@ from typing import Final
 
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
 from zoolet.server.zoo_cfg.access_keys import ACCESS, OWN_ACCESS
+from zoolet.server.zoo_cfg.audit_keys import AUDIT, OWN_AUDIT
 from zoolet.server.zoo_cfg.config import PROTOCOLS
 from zoolet.server.zoo_cfg.key import Flag, Number, Text
 from zoolet.server.zoo_cfg.key_rows import bare_key, file_key, own_key, property_key
@@ -326,6 +327,7 @@ SAME: Final = (
         "the lists are in the file `zoolet.crlFile`; Apache downloads them",
     ),
     # --- Operators
+    *AUDIT,
     property_key(
         "4lw.commands.whitelist",
         Text("list of commands, or `*`", "srvr"),
@@ -437,4 +439,5 @@ OWN: Final = (
         " server reads it again when it changes",
     ),
     *OWN_ACCESS,
+    *OWN_AUDIT,
 )
