@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zoolet.model.limits import max_txn_bytes_of
 from zoolet.server.common.errors import ConfigError
-from zoolet.server.zoo_cfg import access_rules, auditing, listeners, observers
+from zoolet.server.zoo_cfg import access_rules, auditing, listeners, observers, operators
 from zoolet.server.zoo_cfg.config import AdminConfig, Config, StorageConfig
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
 from zoolet.state_machine.rules import Rules
@@ -50,6 +50,8 @@ def config_of(settings: Settings) -> Config:
     if data_dir is None:
         raise settings.missing("dataDir", "the directory for snapshots and logs")
     observer = observers.observer(settings, tick_time_ms)
+    admin = _admin(settings, is_observer=observer is not None)
+    metrics = listeners.metrics(settings)
     config = Config(
         data_dir=data_dir,
         data_log_dir=settings.directory("dataLogDir"),
@@ -78,8 +80,9 @@ def config_of(settings: Settings) -> Config:
         container_unused_ms=settings.number("znode.container.maxNeverUsedIntervalMs"),
         max_frame_bytes=max_frame_bytes,
         four_letter_words=frozenset(settings.names("4lw.commands.whitelist")),
-        admin=_admin(settings, is_observer=observer is not None),
-        metrics=listeners.metrics(settings),
+        admin=admin,
+        metrics=metrics,
+        operators=operators.operators(settings, admin, metrics),
         audit=auditing.audit(settings, data_dir),
         session_secret=access_rules.session_secret(settings),
         observer=observer,

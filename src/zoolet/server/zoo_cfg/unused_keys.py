@@ -40,9 +40,6 @@ REFUSED: Final = (
         "x509",
     ),
     _refused("ssl.context.supplier.class", "zoolet cannot run Java classes", ""),
-    _refused("admin.needClientAuth", "the admin endpoint of zoolet does not support TLS"),
-    _refused("admin.forceHttps", "the admin endpoint of zoolet does not support TLS"),
-    _refused("admin.portUnification", "the admin endpoint of zoolet does not support TLS"),
     _refused("emulate353TTLNodes", "zoolet does not read the TTL znodes of ZooKeeper 3.5.3"),
     _refused("db.autocreate", "zoolet always creates a database that does not exist", "true"),
 )

@@ -12,6 +12,7 @@ from zoolet.server.zoo_cfg.audit_keys import AUDIT, OWN_AUDIT
 from zoolet.server.zoo_cfg.config import PROTOCOLS
 from zoolet.server.zoo_cfg.key import Flag, Number, Text
 from zoolet.server.zoo_cfg.key_rows import bare_key, file_key, own_key, property_key
+from zoolet.server.zoo_cfg.operator_keys import OPERATORS, OWN_OPERATORS
 from zoolet.state_machine.rules import (
     DEFAULT_MOST_ACL_ENTRIES,
     DEFAULT_MOST_EPHEMERALS,
@@ -328,6 +329,7 @@ SAME: Final = (
     ),
     # --- Operators
     *AUDIT,
+    *OPERATORS,
     property_key(
         "4lw.commands.whitelist",
         Text("list of commands, or `*`", "srvr"),
@@ -440,4 +442,5 @@ OWN: Final = (
     ),
     *OWN_ACCESS,
     *OWN_AUDIT,
+    *OWN_OPERATORS,
 )

@@ -106,6 +106,7 @@ NOT_OF_CLIENTS = {
     "auditing.py": "the end",
     "certificates.py": "a change of a file with certificates",
     "changed_files.py": "reading changed files",
+    "reloaded.py": "a change of certificates or users of operators",
     "users.py": "a change of a file of users",
     "backup.py": "an operator's restore, which has a rate limit of its own",
     "commands.py": "the start",
