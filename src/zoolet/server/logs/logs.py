@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from zoolet.model.build import DESCRIPTION
+from zoolet.storage.disk import FILE_MODE
 from zoolet.storage.files import DataDirectories
 
 if sys.platform != "win32":
@@ -120,6 +121,14 @@ class LogHandler(logging.Handler):
         return logging.LogRecord(name, level, "", 0, message, (self._lost,), None)
 
 
+def open_log(path: Path) -> int:
+    """Return a descriptor that appends to a log file, which is created if it does not exist.
+
+    Raises OSError.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+
+
 class LogFile:
     """The log file, to which standard output and standard error are redirected.
 
@@ -133,7 +142,7 @@ class LogFile:
 
     def reopen(self) -> None:
         """Open the path again, and create the file if it does not exist; raises OSError."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        fd = open_log(self.path)
         try:
             for standard in (_STDOUT, _STDERR):
                 os.dup2(fd, standard)

@@ -20,20 +20,30 @@ from zoolet.storage.compression import Compression
 _NEVER_BYTES = 1 << 62
 
 
-def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
+def read_config(
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
     """Return the configuration in a zoo.cfg file. Raises ConfigError.
 
     ``overrides`` are Java's system properties by name, from ``-Dname=value`` in JVMFLAGS. As in
     Apache ZooKeeper, a key in zoo.cfg replaces the property ``zookeeper.KEY``. The properties
     ``jute.maxbuffer`` and ``znode.container.*`` replace the keys in zoo.cfg, because Apache does
-    not read these keys there.
+    not read these keys there. ``environment`` are the environment variables, for a server that
+    starts: only with them, secrets are read that zoo.cfg refers to.
     """
-    return parse_config(read_settings_text(path), path, overrides)
+    return parse_config(read_settings_text(path), path, overrides, environment)
 
 
-def parse_config(text: str, path: Path, overrides: Mapping[str, str] | None = None) -> Config:
+def parse_config(
+    text: str,
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
     """Return the configuration in the text of a zoo.cfg. Raises ConfigError with ``path``."""
-    return config_of(Settings(path, text, overrides))
+    return config_of(Settings(path, text, overrides, environment))
 
 
 def config_of(settings: Settings) -> Config:
