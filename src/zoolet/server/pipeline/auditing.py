@@ -100,6 +100,21 @@ class Auditor:
         )
 
 
+def without_data(request: WriteRequest) -> WriteRequest:
+    """Return a request without the data of znodes, which records do not need.
+
+    A forwarded request waits for its txn, and its data must not use memory meanwhile.
+    """
+    if isinstance(request, (Create, SetData)):
+        request.data = None
+    elif isinstance(request, Multi):
+        for operation in request.operations:
+            part = operation[1]
+            if isinstance(part, (Create, SetData)):
+                part.data = None
+    return request
+
+
 @final
 class _Made:
     """What all records of a request have in common."""

@@ -23,7 +23,7 @@ from zoolet.server.common.ensemble_view import EnsembleView
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.connections.batches import EVERYTHING, Batch
 from zoolet.server.connections.connection import Connection, Requests
-from zoolet.server.pipeline.auditing import Auditor
+from zoolet.server.pipeline.auditing import Auditor, without_data
 from zoolet.server.pipeline.changes import Changes
 from zoolet.server.pipeline.forwardable import reason_to_refuse
 from zoolet.server.pipeline.group_commit import GroupCommit
@@ -178,7 +178,7 @@ class ForwardedWrites(Writes):
         if code is None:
             waiter = Waiter(connection, xid, op_code)
             if self._changes.auditor is not None:
-                waiter.request = request
+                waiter.request = without_data(request)
             self._forward(connection, waiter, reader, start)
         elif not self._is_behind(connection, reader, start):
             self._outbox.answer(connection, EVERYTHING, xid, code)
