@@ -27,6 +27,7 @@ from zoolet.console.reporting import fail
 from zoolet.model.build import DESCRIPTION
 
 _PLACES: Final = {
+    "admin-user": "zoolet.server.cli.admin_user",
     "archive": "zoolet.archive.commands.archive",
     "data": "zoolet.archive.commands.data_group",
     "ensemble": "zoolet.ensemble.commands",
@@ -36,7 +37,7 @@ _PLACES: Final = {
     "server": "zoolet.server.cli.commands",
     "worker": "zoolet.jobs.cli.worker_command",
 }
-"""The module of each command; the command has the same name in its module."""
+"""The module of each command; the command has the same name in its module, with ``_`` for ``-``."""
 
 _NEED_POSIX: Final = frozenset({"archive", "data", "ensemble", "init", "server", "worker"})
 """The commands that Windows does not support."""
@@ -61,7 +62,8 @@ class _Commands(click.Group):
         if cmd_name in _NEEDED and (reason := missing(_NEEDED[cmd_name])) is not None:
             return _unavailable(cmd_name, reason)
         try:
-            command: click.Command = getattr(importlib.import_module(_PLACES[cmd_name]), cmd_name)
+            module = importlib.import_module(_PLACES[cmd_name])
+            command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         except ImportError as error:
             if (reason := explain_import(error)) is None:
                 raise

@@ -34,6 +34,7 @@ from zoolet.server.zoo_cfg.config import NO_CLIENTS, AdminConfig, Config, Listen
 if TYPE_CHECKING:
     import ssl
 
+    from zoolet.server.operator.guard import Guard
     from zoolet.server.operator.http import Page
     from zoolet.server.sockets.certificates import Certificates
 
@@ -87,6 +88,9 @@ class Endpoints:
             self._now_ms,
         )
         self._certificates: Certificates | None = None
+        self._guard: Guard | None = None
+        self._operators_look: list[Callable[[], None]] = []
+        self._operators_tls: Callable[[], ssl.SSLContext] | None = None
         self.listening: list[tuple[str, list[tuple[str, int]]]] = []
         self.idle = IdleConnections(
             [self.clients, self.operators],
@@ -111,9 +115,10 @@ class Endpoints:
 
     def repetitions(self, thread: DiskThread) -> list[tuple[int, Callable[[], None]]]:
         """Return the periodic tasks, each with its interval in ms; ``thread`` reads files."""
-        if self._certificates is None:
-            return []
-        return [(LOOK_INTERVAL_MS, looks_on(thread, self._certificates.look))]
+        looks = list(self._operators_look)
+        if self._certificates is not None:
+            looks.append(self._certificates.look)
+        return [(LOOK_INTERVAL_MS, looks_on(thread, look)) for look in looks]
 
     def _listen(
         self,
@@ -178,37 +183,95 @@ class Endpoints:
         The modules of the endpoints are imported here, so that a server without them needs less
         memory.
         """
-        processor, admin = self._processor, self._config.admin
+        admin, metrics = self._config.admin, self._config.metrics
+        if admin is not None or metrics is not None:
+            self._prepare_for_operators(started)
         if admin is not None:
-            from zoolet.server.operator.admin import admin_page  # noqa: PLC0415 -- see above
+            self._listen_for_admin(started, admin, backup_pages(admin))
+        if metrics is not None:
+            self._listen_for_metrics(started, metrics)
 
-            page = admin_page(processor.inspector, admin.root, backup_pages(admin))
-            try:
-                acceptor = self._serve_page(
-                    started, page, admin.listener, admin.idle_timeout_ms / 1000
-                )
-                self._note("admin", acceptor)
-            except OSError as error:
-                # As in Apache ZooKeeper, this is not an error: a second server on the same machine
-                # starts without another setting.
-                log.warning(
-                    "no admin endpoint on port %d: %s. Set another admin.serverPort, or set"
-                    " admin.enableServer=false.",
-                    admin.listener.port,
-                    error.strerror or error,
-                )
-        if self._config.metrics is not None:
-            from zoolet.server.operator.metrics import metrics_page  # noqa: PLC0415 -- see above
+    def _listen_for_admin(
+        self,
+        started: contextlib.AsyncExitStack,
+        admin: AdminConfig,
+        pages: "Mapping[str, Page]",
+    ) -> None:
+        from zoolet.server.operator.admin import (  # noqa: PLC0415 -- see listen_for_operators
+            admin_page,
+            needed_role,
+        )
 
-            page = metrics_page(processor.inspector)
-            try:
-                acceptor = self._serve_page(started, page, self._config.metrics, _METRICS_IDLE_S)
-                self._note("metrics", acceptor)
-            except OSError as error:
-                raise ServerError(
-                    f"cannot serve metrics on port {self._config.metrics.port}:"
-                    f" {error.strerror or error}. Set another metricsProvider.httpPort in zoo.cfg."
-                ) from error
+        access = self._config.operators
+        page = admin_page(self._processor.inspector, admin.root, pages)
+        if self._guard is not None:
+            page = self._guard.guarded(page, needed_role(admin.root))
+        try:
+            acceptor = self._serve_page(
+                started,
+                page,
+                admin.listener,
+                admin.idle_timeout_ms / 1000,
+                self._operators_tls if access.admin_offers_https else None,
+                accepts_plain=not access.admin_needs_https,
+            )
+            self._note("admin", acceptor)
+        except OSError as error:
+            # As in Apache ZooKeeper, this is not an error: a second server on the same machine
+            # starts without another setting.
+            log.warning(
+                "no admin endpoint on port %d: %s. Set another admin.serverPort, or set"
+                " admin.enableServer=false.",
+                admin.listener.port,
+                error.strerror or error,
+            )
+
+    def _listen_for_metrics(self, started: contextlib.AsyncExitStack, at: Listener) -> None:
+        from zoolet.server.operator.metrics import (  # noqa: PLC0415 -- see listen_for_operators
+            metrics_page,
+            metrics_role,
+        )
+
+        needs_https = self._config.operators.metrics_needs_https
+        page = metrics_page(self._processor.inspector)
+        if self._guard is not None:
+            page = self._guard.guarded(page, metrics_role)
+        try:
+            acceptor = self._serve_page(
+                started,
+                page,
+                at,
+                _METRICS_IDLE_S,
+                self._operators_tls if needs_https else None,
+                accepts_plain=not needs_https,
+            )
+            self._note("metrics", acceptor)
+        except OSError as error:
+            raise ServerError(
+                f"cannot serve metrics on port {at.port}:"
+                f" {error.strerror or error}. Set another metricsProvider.httpPort in zoo.cfg."
+            ) from error
+
+    def _prepare_for_operators(self, started: contextlib.AsyncExitStack) -> None:
+        """Read the certificates and the users of the operators' endpoints; raises ServerError."""
+        access = self._config.operators
+        if access.tls is not None:
+            from zoolet.server.sockets.operator_certificates import (  # noqa: PLC0415 -- OpenSSL
+                operator_context,
+            )
+
+            reloaded = operator_context(access.tls)
+            self._operators_tls = lambda: reloaded.value
+            self._operators_look.append(reloaded.look)
+        if access.users_file is not None:
+            from zoolet.server.operator.guard import guard_of  # noqa: PLC0415 -- rare
+
+            stats = self._processor.stats
+            users, self._guard = guard_of(
+                access.users_file, access.failure_delay_ms, stats, self._now_ms
+            )
+            self._operators_look.append(users.look)
+            started.callback(self._guard.close)
 
     def _serve_page(
         self,
@@ -216,14 +279,24 @@ class Endpoints:
         page: "Page",
         listener: Listener,
         idle_timeout_s: float,
+        tls: "Callable[[], ssl.SSLContext] | None",
+        *,
+        accepts_plain: bool,
     ) -> Acceptor:
-        """Serve a page over HTTP until ``started`` is closed; raises OSError."""
+        """Serve a page over HTTP or HTTPS until ``started`` is closed; raises OSError."""
         from zoolet.server.operator.http import HttpConnection  # noqa: PLC0415 -- loads a library
 
         sockets = open_listening_sockets(listener, _DEFAULT_BACKLOG)
         new_protocol = functools.partial(
             HttpConnection, page, self._processor.answers, idle_timeout_s
         )
-        acceptor = Acceptor(sockets, self.operators, new_protocol, self._now_ms)
+        acceptor = Acceptor(
+            sockets,
+            self.operators,
+            new_protocol,
+            self._now_ms,
+            tls=tls,
+            accepts_plain=accepts_plain,
+        )
         started.callback(acceptor.close)
         return acceptor

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS, ServerError
+from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS, AuditError, ServerError
 from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.sockets.listening import is_broken_connection
 
@@ -54,7 +54,13 @@ class Failures:
             )
 
     def log_failed(self, failure: Exception) -> None:
-        """Stop the server, because the content of the log on disk is unknown."""
+        """Stop the server, because the content of the log on disk is unknown.
+
+        Or, for an AuditError, because a record of the audit log cannot be written.
+        """
+        if isinstance(failure, AuditError):
+            self.fail(f"{failure}.")
+            return
         self.fail(
             f"the transaction log in {self._logs} cannot be written: {failure}."
             " The server stops, because later changes may not be on disk. Free disk space or repair"

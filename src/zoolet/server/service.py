@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from zoolet.process.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
+from zoolet.server.auditing import Auditing
 from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.scheduler import Scheduler, Share
@@ -106,6 +107,7 @@ class Server:
         self._snapshotter: Snapshotter
         self._retention = Retention(self._disk, self._directories, config.storage.kept_snapshots)
         self._endpoints: Endpoints
+        self._auditing = Auditing(config.audit, clock)
         self._snapshot_thread: DiskThread
         self._txns_replayed = 0
         self._log_bytes = 0
@@ -117,6 +119,7 @@ class Server:
             self._failures = Failures(loop, self._directories.logs, self._limited)
             started.enter_context(self._locked_directories())
             self._prepare_files()
+            self._auditing.begin(started)
             self._recover()
             self._thread = DiskThread(loop, "zoolet-log")
             started.callback(self._thread.stop)
@@ -135,6 +138,7 @@ class Server:
             self._endpoints.listen_for_clients(started)
             for interval_ms, look in self._repetitions(loop):
                 self._failures.start_repeating(started, interval_ms, look)
+            self._auditing.server_started(self._thread, self._failures.log_failed)
             self._resources = started.pop_all()
         return self
 
@@ -324,6 +328,7 @@ class Server:
             # The leader of an ensemble has its own limit.
             _LARGEST_TXN_BYTES if config.observer else config.rules.max_txn_bytes,
             scheduler,
+            self._auditing.write,
         )
         self._failures.handle_callbacks(self._commit.stop)
         self._processor = RequestProcessor(
@@ -335,6 +340,7 @@ class Server:
             scheduler,
             self._failures.state_unknown,
         )
+        self._processor.stats.audit = self._auditing.counts
         self._endpoints = Endpoints(config, self._processor, self._clock, self._wrap_protocol)
         self._snapshotter = Snapshotter(
             config,

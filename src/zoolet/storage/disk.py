@@ -18,6 +18,11 @@ if sys.platform != "win32":
     import fcntl
 
 READ_BLOCK_BYTES = 1 << 20
+FILE_MODE = 0o640
+DIRECTORY_MODE = 0o750
+"""The permissions of new files and directories with data, less those that the umask takes away: a
+file has the data of all znodes, whatever their ACLs are."""
+
 _MOST_EXTENTS = 1000
 
 _MOST_LOCK_TRIES = 1000
@@ -39,7 +44,7 @@ class DiskFile:
             flags |= system_calls.SYNCED_WRITES or 0
         self._path = path
         self._syncs_itself = synced and system_calls.SYNCED_WRITES is None
-        self._fd = os.open(path, flags, 0o644)
+        self._fd = os.open(path, flags, FILE_MODE)
 
     def write(self, data: bytes) -> None:
         """Write all of ``data`` after the last write."""
@@ -237,7 +242,7 @@ class Disk:
 
     def make_directory(self, path: Path) -> None:
         """Create a directory and its parents if they do not exist."""
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
 
     def list_names(self, directory: Path) -> list[str]:
         """Return the names in a directory, sorted."""

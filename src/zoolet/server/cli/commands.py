@@ -64,15 +64,20 @@ def _caller() -> _Caller:
     return caller
 
 
-def _read(path: Path | None) -> _Setup:
-    """Read the zoo.cfg that the argument, the options and the environment variables select."""
+def _read(path: Path | None, *, starts: bool = False) -> _Setup:
+    """Read the zoo.cfg that the argument, the options and the environment variables select.
+
+    Only a server that starts needs the secrets that zoo.cfg refers to.
+    """
     environment = Environment.read(os.environ).with_config_directory(_caller().config_directory)
     found = environment.find_config(path).absolute()
-    return _Setup(environment, found, read_config(found, environment.flags.properties))
+    variables = os.environ if starts else None
+    config = read_config(found, environment.flags.properties, variables)
+    return _Setup(environment, found, config)
 
 
-def _read_and_tell(path: Path | None) -> _Setup:
-    setup = _read(path)
+def _read_and_tell(path: Path | None, *, starts: bool = False) -> _Setup:
+    setup = _read(path, starts=starts)
     click.echo(f"Using config: {setup.config_path}", err=True)
     for warning in setup.warnings:
         click.echo(f"zoolet: {warning}", err=True)
@@ -158,7 +163,7 @@ def start_foreground(
     service_manager = _caller().service_manager
     try:
         reopen = set_up(log_level, LogFormat(log_format), log_file)
-        setup = _read(config)
+        setup = _read(config, starts=True)
         stopped_by = _serve(
             setup, report, service_manager, reopen, discards_local_data=discards_local_data
         )
@@ -258,7 +263,7 @@ def _configured(config: Config) -> str:
 def start(config: Path | None, log_level: str, log_format: str, discards_local_data: bool) -> None:
     """Start a server in the background; return when the server accepts clients."""
     options = ["--discard-local-data"] if discards_local_data else []
-    _start(_read_and_tell(config), [*_log_options(log_level, log_format), *options])
+    _start(_read_and_tell(config, starts=True), [*_log_options(log_level, log_format), *options])
 
 
 def _start(setup: _Setup, options: list[str]) -> None:
@@ -299,7 +304,7 @@ def _stop(settings: Config) -> None:
 @_reporting
 def restart(config: Path | None, log_level: str, log_format: str) -> None:
     """Stop the server if it runs, then start it."""
-    setup = _read_and_tell(config)
+    setup = _read_and_tell(config, starts=True)
     _stop(setup.config)
     _start(setup, _log_options(log_level, log_format))
 

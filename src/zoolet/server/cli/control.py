@@ -20,6 +20,7 @@ from zoolet.console.os_errors import explain
 from zoolet.model.addresses import not_resolved
 from zoolet.process.pids import is_alive
 from zoolet.server.common.errors import ServerError
+from zoolet.server.logs.logs import open_log
 from zoolet.server.zoo_cfg.config import NO_CLIENTS, Config, TlsConfig
 from zoolet.storage.files import LOCK_NAME, pid_in
 
@@ -80,7 +81,7 @@ def start(
         raise ServerError(f"already running as process {pid}, on {config.data_dir}.")
     try:
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        output = log_path.open("ab")
+        output = os.fdopen(open_log(log_path), "ab")
     except OSError as error:
         raise ServerError(
             f"cannot write the server's log {log_path}. {explain(error)} Or set ZOO_LOG_DIR to"

@@ -40,7 +40,8 @@ maxClientCnxns=60
 autopurge.snapRetainCount=3
 autopurge.purgeInterval=1
 
-# The admin endpoint: http://127.0.0.1:8080/commands. It has no access control.
+# The admin endpoint: http://127.0.0.1:8080/commands. It has no access control,
+# unless zoolet.admin.usersFile is set.
 admin.serverAddress=127.0.0.1
 admin.serverPort=8080
 #admin.enableServer=false

@@ -20,7 +20,7 @@ class JvmFlags(NamedTuple):
     Attributes:
         properties: the Java system properties that are settings, by name. If a name is repeated,
             the last value is used.
-        ignored: the other flags, without the values of properties, which may be passwords.
+        ignored: the other flags, without their values, which may be passwords.
     """
 
     properties: Mapping[str, str]
@@ -41,7 +41,7 @@ def read_flags(variables: Iterable[tuple[str, str]]) -> JvmFlags:
             if name != key and (key.startswith(_PREFIX) or key in _OTHER_PROPERTIES):
                 properties[key] = value
             else:
-                ignored.append(f"{name}=..." if equals and name != key else flag)
+                ignored.append(f"{name}=..." if equals else flag)
     return JvmFlags(properties, tuple(ignored))
 
 

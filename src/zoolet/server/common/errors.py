@@ -11,6 +11,10 @@ class ConfigError(Exception):
     """zoo.cfg cannot be used; the message has the file, the line, the key and the remedy."""
 
 
+class AuditError(Exception):
+    """The audit log cannot be written, and the server must stop; the message says what to do."""
+
+
 HARMLESS_IN_CALLBACKS = (OSError, EOFError, asyncio.CancelledError, asyncio.TimeoutError)
 """Exceptions from callbacks of the event loop that affect one connection only.
 

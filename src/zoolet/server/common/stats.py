@@ -83,6 +83,15 @@ class Histogram:
 
 
 @final
+class AuditCounts:
+    """The numbers of records that the audit log has written, and that are lost."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.lost = 0
+
+
+@final
 class ServerStats:
     """The counters since the server started; ``reset`` resets the counters that ``srst`` resets.
 
@@ -112,6 +121,7 @@ class ServerStats:
         self.snapshots_rate_limited = 0
         self.restore_errors = 0
         self.restores_rate_limited = 0
+        self.audit = AuditCounts()
 
     def reset(self) -> None:
         """Reset the counters of packets and latency (``ServerStats.reset``)."""

@@ -16,6 +16,8 @@ from zoolet.state_machine.watches import Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zoolet.server.audit.records import AuditRecord
+
 
 class Scope(Enum):
     """Which znodes a reply shows, if it does not show exactly one znode."""
@@ -107,6 +109,7 @@ class Batch:
         touched: the paths for which a read has a different result because of the txns.
         holds: the waiting frames, one hold for each connection.
         callbacks: the functions to call when the batch is durable.
+        audited: the records for the audit log; empty if there is no audit log.
     """
 
     def __init__(self, number: i64) -> None:
@@ -121,6 +124,7 @@ class Batch:
         self.touched: set[str] = set()
         self.holds: list[Hold] = []
         self.callbacks: list[Callable[[], None]] = []
+        self.audited: list[AuditRecord] = []
 
     def hold_of(self, connection: Receiver) -> Hold:
         """Return the hold of a connection in this batch; make the hold if it does not exist."""

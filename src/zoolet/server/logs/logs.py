@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from zoolet.model.build import DESCRIPTION
+from zoolet.storage.disk import FILE_MODE
 from zoolet.storage.files import DataDirectories
 
 if sys.platform != "win32":
@@ -24,11 +25,11 @@ if sys.platform != "win32":
 _STDOUT, _STDERR = 1, 2
 _CONTROL = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F]
 _CONTROL += [*range(0x2028, 0x202F), *range(0x2066, 0x206A)]
-_ESCAPES = {
+CONTROL_ESCAPES = {
     code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # as Python writes them
     for code in _CONTROL
 } | {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
-_TRACEBACK_ESCAPES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+_TRACEBACK_ESCAPES = {code: text for code, text in CONTROL_ESCAPES.items() if code != ord("\n")}
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -48,7 +49,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
         """Return the line; escape the characters with which a client could forge a record."""
-        return super().formatMessage(record).translate(_ESCAPES)
+        return super().formatMessage(record).translate(CONTROL_ESCAPES)
 
     def formatException(self, ei: "logging._SysExcInfoType") -> str:  # noqa: N802 -- logging's name
         """Return a traceback, indented so that its lines do not look like records."""
@@ -120,6 +121,14 @@ class LogHandler(logging.Handler):
         return logging.LogRecord(name, level, "", 0, message, (self._lost,), None)
 
 
+def open_log(path: Path) -> int:
+    """Return a descriptor that appends to a log file, which is created if it does not exist.
+
+    Raises OSError.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+
+
 class LogFile:
     """The log file, to which standard output and standard error are redirected.
 
@@ -133,7 +142,7 @@ class LogFile:
 
     def reopen(self) -> None:
         """Open the path again, and create the file if it does not exist; raises OSError."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        fd = open_log(self.path)
         try:
             for standard in (_STDOUT, _STDERR):
                 os.dup2(fd, standard)

@@ -16,6 +16,7 @@ from zoolet.server.operator.four_letter_words import flat_figures
 from zoolet.server.operator.http import Exchange, Page, Request, Response, Upload, text
 from zoolet.server.operator.inspection import Inspector
 from zoolet.server.operator.json_chunks import PAUSE, Entries, Items, Later, encode
+from zoolet.server.operator.roles import Role
 from zoolet.server.operator.version import FULL_VERSION
 
 Answer = dict[str, object]
@@ -66,6 +67,18 @@ def admin_page(inspector: Inspector, root: str, pages: Mapping[str, Page] | None
         return None
 
     return page
+
+
+def needed_role(root: str) -> Callable[[Request], Role]:
+    """Return the function that says which role a request for a command below ``root`` needs."""
+
+    def needed(request: Request) -> Role:
+        if request.path.rstrip("/") == root:
+            return Role.READ_ONLY
+        name = request.path.removeprefix(f"{root}/")
+        return Role.READ_ONLY if _NAMES.get(name, name) in READ_ONLY_COMMANDS else Role.FULL
+
+    return needed
 
 
 def json_response(
@@ -387,6 +400,20 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
 _PRIMARY = [names[0] for names, _ in _TABLE]
 _NAMES = {name: names[0] for names, _ in _TABLE for name in names}
 _COMMANDS = {names[0]: command for names, command in _TABLE}
+
+FULL_COMMANDS = frozenset(
+    {
+        "connection_stat_reset",
+        "observer_connection_stat_reset",
+        "set_trace_mask",
+        "stat_reset",
+    }
+)
+"""The commands of this module that change something; they need the role full."""
+
+READ_ONLY_COMMANDS = frozenset({*_PRIMARY} - FULL_COMMANDS)
+"""The commands for which the role read-only is enough. All others need the role full, also those of
+``backup``."""
 
 _LARGE = frozenset({"dump", "watches", "watches_by_path", "watch_details"})
 """The commands that copy the keys of a table (``answers.Answer``)."""

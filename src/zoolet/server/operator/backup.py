@@ -1,7 +1,8 @@
 """The admin commands ``snapshot`` and ``restore``, with Apache ZooKeeper's rules.
 
 Both commands need an ``Authorization`` header (``digest USER:PASSWORD`` or ``ip``) whose identity
-has all permissions on the root. Each command can be used once in ``admin.rateLimiterIntervalInMS``.
+has all permissions on the root. If operators have roles, they need the role full instead. Each
+command can be used once in ``admin.rateLimiterIntervalInMS``.
 Source: the "Snapshot and Restore Guide" of ZooKeeper 3.9, ``Commands.SnapshotCommand``,
 ``Commands.RestoreCommand`` and ``Commands.runCommand``.
 """
@@ -167,6 +168,8 @@ class Backup:
             return _error(
                 command, HTTPStatus.METHOD_NOT_ALLOWED, f"{command}: use the method {method}"
             )
+        if request.role is not None:
+            return None  # the guard has checked that the role is full
         header = request.headers.get("authorization")
         if header is None:
             message = "Auth info is missing for the command"

@@ -119,9 +119,21 @@ OBSERVER_FIGURES: Final = {
 """The figures that only an observer has."""
 
 
+AUDIT_FIGURES: Final = {
+    "audit_records_written": _count(
+        "Records written to the audit log.", lambda of: of.stats.audit.written
+    ),
+    "audit_records_lost": _count(
+        "Records of the audit log that could not be written.", lambda of: of.stats.audit.lost
+    ),
+}
+"""The figures that only a server with an audit log has."""
+
+
 def figures(inspector: Inspector) -> dict[str, Figure]:
     """Return the figures of a server by name, in the order in which ``mntr`` shows them."""
-    return FIGURES if inspector.ensemble is None else {**FIGURES, **OBSERVER_FIGURES}
+    found = FIGURES if inspector.ensemble is None else {**FIGURES, **OBSERVER_FIGURES}
+    return found if inspector.config.audit is None else {**found, **AUDIT_FIGURES}
 
 
 def histograms(inspector: Inspector) -> dict[str, tuple[Histogram, str]]:

@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 import h11
 
 from zoolet.server.operator.answers import UNSENT_BYTES, Answer, Answers
+from zoolet.server.operator.roles import Role
 from zoolet.server.sockets.admission import AcceptedSocket
 
 MAX_HEADER_BYTES: Final = 16 << 10
@@ -38,6 +39,8 @@ class Request(NamedTuple):
         query: the arguments in the URL; a repeated argument has its last value.
         headers: the headers, by their names in lower case.
         address: the IP address of the client.
+        subject: the subject of the client's certificate; "" if the client has none.
+        role: what the client may do; None if clients have no roles.
     """
 
     method: str
@@ -45,6 +48,8 @@ class Request(NamedTuple):
     query: dict[str, str]
     headers: dict[str, str]
     address: str
+    subject: str = ""
+    role: Role | None = None
 
 
 class Response(NamedTuple):
@@ -136,6 +141,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._address = ""
+        self._subject = ""
         self._client_reads = True
         self._is_taking = False
         self._is_reading = True
@@ -160,6 +166,10 @@ class HttpConnection(asyncio.Protocol):
             self._accepted.opened(self._transport)
         peer = self._transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
+        if (secured := self._transport.get_extra_info("ssl_object")) is not None:
+            from zoolet.server.sockets import operator_certificates  # noqa: PLC0415 -- with TLS
+
+            self._subject = operator_certificates.subject_of(secured)
         self._transport.set_write_buffer_limits(high=UNSENT_BYTES)
         self._wait()
 
@@ -345,7 +355,7 @@ class HttpConnection(asyncio.Protocol):
         if not self._has_body:
             self._http.next_event()  # the end of the message
         query = dict(parse_qsl(target.query))
-        request = Request(method, target.path, query, headers, self._address)
+        request = Request(method, target.path, query, headers, self._address, self._subject)
         upload = self._page(request, self)
         if upload is not None and self._is_asked and self._answer is None:
             self._upload = upload

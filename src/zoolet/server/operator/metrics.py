@@ -16,6 +16,7 @@ from zoolet.server.operator.figures import figures, histograms, summaries
 from zoolet.server.operator.http import Exchange, Page, Request, Response, text
 from zoolet.server.operator.inspection import Inspector
 from zoolet.server.operator.process_figures import process_figures
+from zoolet.server.operator.roles import Role
 
 METRICS_PATH = "/metrics"
 
@@ -50,6 +51,11 @@ class _Figures(Collector):
             metric.add_sample("leader_info", {"address": inspector.ensemble.leader or "none"}, 1)
             yield metric
         yield from process_figures(inspector.config)
+
+
+def metrics_role(_request: Request) -> Role:
+    """Return the role that the metrics need."""
+    return Role.READ_ONLY
 
 
 def metrics_page(inspector: Inspector) -> Page:

@@ -4,7 +4,7 @@ Every change goes through this module: the changes that clients request, and the
 server makes itself (it closes expired sessions and deletes containers and TTL znodes).
 """
 
-from typing import final
+from typing import Final, final
 
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.requests import WriteRequest
@@ -12,6 +12,7 @@ from zoolet.model.txns import Txn
 from zoolet.server.common.clock import Clock
 from zoolet.server.connections.batches import Batch
 from zoolet.server.logs.log_limiter import LogLimiter
+from zoolet.server.pipeline.auditing import Auditor
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.outbox import Outbox
 from zoolet.state_machine.apply import Applied
@@ -20,6 +21,8 @@ from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.view import Requester
 from zoolet.storage.txn_log import TxnTooLargeError
 
+_CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
+
 
 @final
 class Changes:
@@ -27,6 +30,7 @@ class Changes:
 
     Attributes:
         machine: the database.
+        auditor: makes the records of the audit log; None if there is no audit log.
     """
 
     def __init__(
@@ -36,8 +40,10 @@ class Changes:
         outbox: Outbox,
         clock: Clock,
         limited: LogLimiter,
+        auditor: Auditor | None,
     ) -> None:
         self.machine = machine
+        self.auditor = auditor
         self._commit = commit
         self._outbox = outbox
         self._clock = clock
@@ -87,7 +93,10 @@ class Changes:
     def delete_ephemerals(self, session_id: int, at_most: int) -> None:
         """Delete up to ``at_most`` ephemerals of a session that ends, in a separate txn."""
         self.begin_moment()
-        self.commit(self.machine.delete_ephemerals(session_id, at_most, self._time_ms()))
+        txn = self.machine.delete_ephemerals(session_id, at_most, self._time_ms())
+        batch = self.commit(txn)[1]
+        if self.auditor is not None:
+            self.auditor.ephemerals_deleted(batch, txn)
         self.end()
 
     def end(self) -> None:
@@ -103,6 +112,8 @@ class Changes:
         machine = self.machine
         batch = self._commit.append(txn, self._clock.monotonic_ms)
         machine.is_changing = True
+        if self.auditor is not None and txn.header.type == _CLOSE_SESSION:
+            self.auditor.session_closes(batch, txn, machine.tree)
         applied = machine.apply(txn, self._clock.monotonic_ms)
         self._commit.touch(batch, applied.touched)
         if applied.events:

@@ -23,6 +23,7 @@ from zoolet.server.common.ensemble_view import EnsembleView
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.connections.batches import EVERYTHING, Batch
 from zoolet.server.connections.connection import Connection, Requests
+from zoolet.server.pipeline.auditing import Auditor, without_data
 from zoolet.server.pipeline.changes import Changes
 from zoolet.server.pipeline.forwardable import reason_to_refuse
 from zoolet.server.pipeline.group_commit import GroupCommit
@@ -122,6 +123,7 @@ class ForwardedWrites(Writes):
         clock: Clock,
         stats: ServerStats,
         view: EnsembleView,
+        auditor: Auditor | None,
     ) -> None:
         self.leader = Leader(view, clock)
         self.sessions = LeaderSessions(
@@ -132,7 +134,7 @@ class ForwardedWrites(Writes):
         self._commit = commit
         self._outbox = outbox
         self._clock = clock
-        self._changes = Changes(machine, commit, outbox, clock, requests.limited)
+        self._changes = Changes(machine, commit, outbox, clock, requests.limited, auditor)
         self._lines: dict[Connection, _Line] = {}
         commit.before_release = self._before_release
         self._turn_began_ms = 0
@@ -174,7 +176,10 @@ class ForwardedWrites(Writes):
             return
         code = reason_to_refuse(request)
         if code is None:
-            self._forward(connection, Waiter(connection, xid, op_code), reader, start)
+            waiter = Waiter(connection, xid, op_code)
+            if self._changes.auditor is not None:
+                waiter.request = without_data(request)
+            self._forward(connection, waiter, reader, start)
         elif not self._is_behind(connection, reader, start):
             self._outbox.answer(connection, EVERYTHING, xid, code)
 
@@ -292,6 +297,10 @@ class ForwardedWrites(Writes):
 
     def _reply(self, waiter: Waiter, batch: Batch, applied: Applied) -> None:
         connection, result = waiter.connection, applied.result
+        if self._changes.auditor is not None:
+            self._changes.auditor.client_wrote(
+                batch, connection, waiter.op_code, waiter.request, result
+            )
         if result.err == _SESSION_MOVED:
             # As Apache ZooKeeper: the client must notice that it has another connection.
             connection.abort()

@@ -21,6 +21,7 @@ from zoolet.server.connections.batches import EVERYTHING, Batch, Hold, Receiver,
 from zoolet.storage.txn_log import TxnLog, write_record
 
 if TYPE_CHECKING:
+    from zoolet.server.audit.records import AuditRecord
     from zoolet.server.common.disk_thread import DiskThread
 
 _RELEASED_AT_ONCE_BYTES: Final = 1 << 20
@@ -51,6 +52,7 @@ class GroupCommit:
         on_synced: Callable[[Batch], None],
         max_txn_bytes: int,
         scheduler: Scheduler,
+        write_audit: "Callable[[list[AuditRecord]], None] | None" = None,
     ) -> None:
         """Begin with an empty batch.
 
@@ -63,6 +65,8 @@ class GroupCommit:
             on_synced: called after the release of each batch.
             max_txn_bytes: the maximum size of a txn; a larger txn is refused.
             scheduler: shares the event loop's thread; runs the release of many bytes in steps.
+            write_audit: writes the records of a synced batch to the audit log, on the log thread;
+                an exception is passed to ``on_failure``. None if there is no audit log.
         """
         self.collecting = Batch(0)
         self.syncing: Batch | None = None
@@ -76,6 +80,7 @@ class GroupCommit:
         self._max_txn_bytes = max_txn_bytes
         self._flush_is_scheduled = False
         self._is_stopped = False
+        self._write_audit = write_audit
         self._scheduler = scheduler
         self._share = Share("sending replies")
         self._to_release: deque[Hold] = deque()
@@ -168,6 +173,9 @@ class GroupCommit:
         began = time.monotonic()
         self._log.append(batch.first_zxid, batch.records.getvalue())
         batch.sync_ms = round((time.monotonic() - began) * 1000)
+        write_audit = self._write_audit
+        if write_audit is not None and batch.audited:
+            write_audit(batch.audited)
 
     def _synced(self, failure: Exception | None) -> None:
         if failure is not None:

@@ -9,7 +9,7 @@ from zoolet.big_endian.buffers import BytesWriter
 from zoolet.model.acl import Id
 from zoolet.model.codes import OpCode
 from zoolet.model.learner import PacketType, QuorumPacket
-from zoolet.model.requests import Connect
+from zoolet.model.requests import Connect, WriteRequest
 from zoolet.observer.contact import SILENT_PART, Contact
 from zoolet.observer.forwarded import Forwarded, Lost
 from zoolet.server.common.clock import Clock
@@ -41,9 +41,19 @@ class Waiter:
         connect: the connect request; None for other requests.
         timeout_ms: the session timeout for a connect request.
         sent_ms: the time at which a connect request was sent to the leader.
+        request: a write, for the audit log; None without an audit log.
     """
 
-    __slots__ = ("connect", "connection", "op_code", "path", "sent_ms", "timeout_ms", "xid")
+    __slots__ = (
+        "connect",
+        "connection",
+        "op_code",
+        "path",
+        "request",
+        "sent_ms",
+        "timeout_ms",
+        "xid",
+    )
 
     def __init__(
         self,
@@ -61,6 +71,7 @@ class Waiter:
         self.connect = connect
         self.timeout_ms = timeout_ms
         self.sent_ms = 0
+        self.request: WriteRequest | None = None
 
 
 @final

@@ -7,6 +7,7 @@ from zoolet.server.common.clock import Clock
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.connections.batches import EVERYTHING
 from zoolet.server.connections.connection import Connection, Requests
+from zoolet.server.pipeline.auditing import Auditor
 from zoolet.server.pipeline.changes import Changes
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.local_sessions import LocalSessions
@@ -45,11 +46,12 @@ class LocalWrites(Writes):
         clock: Clock,
         stats: ServerStats,
         next_session_id: int,
+        auditor: Auditor | None,
     ) -> None:
         self._requests = requests
         self._commit = commit
         self._outbox = outbox
-        changes = self._changes = Changes(machine, commit, outbox, clock, requests.limited)
+        changes = self._changes = Changes(machine, commit, outbox, clock, requests.limited, auditor)
         self.removal = Removal(config, requests, machine, changes, clock)
         self.sessions = LocalSessions(
             config, requests, machine, commit, changes, outbox, clock, stats, next_session_id
@@ -66,7 +68,7 @@ class LocalWrites(Writes):
                 "refusing a malformed request of %s: %s", connection.peer, error
             )
             if op_code == OpCode.MULTI:
-                self._refuse(connection, session.session_id, xid, ErrorCode.MARSHALLING_ERROR)
+                self._refuse(connection, xid, op_code, ErrorCode.MARSHALLING_ERROR)
             else:
                 # For other requests, Apache ZooKeeper decodes the body before it assigns a zxid.
                 self._outbox.answer(connection, EVERYTHING, xid, ErrorCode.MARSHALLING_ERROR)
@@ -75,14 +77,19 @@ class LocalWrites(Writes):
             connection.start_job(self.sessions.close_in_steps(connection, session, xid))
             return
         applied, batch = self._changes.make(requester, xid, op_code, request)
+        if self._changes.auditor is not None:
+            self._changes.auditor.client_wrote(batch, connection, op_code, request, applied.result)
         self._outbox.reply_to_write(batch, connection, xid, applied.result)
         if op_code == _CLOSE_SESSION:
             connection.finish()
         self._changes.end()
 
-    def _refuse(self, connection: Connection, session_id: int, xid: int, code: ErrorCode) -> None:
+    def _refuse(self, connection: Connection, xid: int, op_code: int, code: ErrorCode) -> None:
         """Commit an error txn for a refused request, and send the error."""
-        batch = self._changes.refuse(session_id, xid, code)[1]
+        session = cast("Session", connection.session)
+        applied, batch = self._changes.refuse(session.session_id, xid, code)
+        if self._changes.auditor is not None:
+            self._changes.auditor.client_wrote(batch, connection, op_code, None, applied.result)
         self._outbox.reply(batch, connection, xid, batch.last_zxid, code)
         self._changes.end()
 
@@ -96,8 +103,7 @@ class LocalWrites(Writes):
     def reconfig(self, connection: Connection, xid: int, reader: Reader) -> None:
         """Refuse a reconfig, as a standalone server does; the error txn has its own zxid."""
         check_reconfig(reader)
-        session = cast("Session", connection.session)
-        self._refuse(connection, session.session_id, xid, ErrorCode.RECONFIG_DISABLED)
+        self._refuse(connection, xid, OpCode.RECONFIG, ErrorCode.RECONFIG_DISABLED)
 
     def turn_ended(self) -> None:
         """Let the txns of the next turn have a new time."""

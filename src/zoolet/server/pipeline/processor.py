@@ -27,6 +27,7 @@ from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.operator import four_letter_words
 from zoolet.server.operator.answers import Answers
 from zoolet.server.operator.inspection import Client, Inspector
+from zoolet.server.pipeline.auditing import Auditor
 from zoolet.server.pipeline.forwarded_writes import ForwardedWrites
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.local_writes import LocalWrites
@@ -113,16 +114,17 @@ class RequestProcessor(Requests):
         self._forwarded: ForwardedWrites | None = None
         self._writes: Writes
         self.sessions: SessionLife
+        auditor = None if config.audit is None else Auditor(clock)
         observer = config.observer
         if observer is None:
             self._local = LocalWrites(
-                config, self, machine, commit, outbox, clock, self.stats, next_session_id
+                config, self, machine, commit, outbox, clock, self.stats, next_session_id, auditor
             )
             self._writes, self.sessions = self._local, self._local.sessions
         else:
             self.ensemble = EnsembleView(observer.my_id)
             self._forwarded = ForwardedWrites(
-                config, self, machine, commit, outbox, clock, self.stats, self.ensemble
+                config, self, machine, commit, outbox, clock, self.stats, self.ensemble, auditor
             )
             self._writes, self.sessions = self._forwarded, self._forwarded.sessions
         sasl: SaslLogins | None = None

@@ -150,6 +150,32 @@ class ServerContext(ssl.SSLContext):
         return wrapped.watch(_CURRENT.get(), incoming, outgoing)
 
 
+async def begins_with_tls(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, timeout_ms: int
+) -> bool:
+    """Return whether the first byte that a client sends begins a TLS handshake.
+
+    The byte stays in the socket. Raises TimeoutError if no byte arrives within the timeout, and
+    ConnectionError if the client closes the connection.
+    """
+    readable = loop.create_future()
+    loop.add_reader(sock.fileno(), _set_done, readable)
+    try:
+        async with asyncio.timeout(timeout_ms / 1000):
+            await readable
+    finally:
+        loop.remove_reader(sock.fileno())
+    first = sock.recv(1, socket.MSG_PEEK)
+    if not first:
+        raise ConnectionResetError("the client has closed the connection")
+    return first[0] == _HANDSHAKE_RECORD
+
+
+def _set_done(readable: "asyncio.Future[None]") -> None:
+    if not readable.done():
+        readable.set_result(None)
+
+
 async def connect(
     loop: asyncio.AbstractEventLoop,
     new_protocol: Callable[[], asyncio.BaseProtocol],

@@ -160,16 +160,19 @@ class Acceptor:
         now_ms: Callable[[], int],
         *,
         tls: "Callable[[], ssl.SSLContext] | None" = None,
+        accepts_plain: bool = False,
         handshake_timeout_ms: int = 10_000,
     ) -> None:
         """Begin to accept; the event loop must be running. ``close`` closes the sockets.
 
-        ``tls`` returns the TLS context for a new connection; None for connections without TLS.
+        ``tls`` returns the TLS context for a new connection; None for connections without TLS. With
+        ``accepts_plain``, the first byte of a client decides whether its connection uses TLS.
         """
         self.sockets = sockets
         self._admission = admission
         self._new_protocol = new_protocol
         self._tls = tls
+        self._accepts_plain = accepts_plain
         self._handshake_timeout_ms = handshake_timeout_ms
         self._failed_handshakes = 0
         self._limiter = LogLimiter(log, now_ms)
@@ -304,7 +307,7 @@ class Acceptor:
     async def _set_up(self, accepted: AcceptedSocket, protocol: asyncio.Protocol) -> None:
         """Give a connection its transport; a failure affects only this connection."""
         try:
-            if self._tls is None:
+            if self._tls is None or not await self._uses_tls(accepted):
                 await self._loop.connect_accepted_socket(lambda: protocol, accepted.socket)
             else:
                 from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
@@ -325,6 +328,16 @@ class Acceptor:
             if accepted.transport is None:
                 # The protocol has no transport, so the event loop does not call connection_lost.
                 accepted.closed()
+
+    async def _uses_tls(self, accepted: AcceptedSocket) -> bool:
+        """Return whether a connection to a port with TLS uses TLS."""
+        if not self._accepts_plain:
+            return True
+        from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
+
+        return await handshakes.begins_with_tls(
+            self._loop, accepted.socket, self._handshake_timeout_ms
+        )
 
     def _set_up_failed(self, accepted: AcceptedSocket, error: Exception) -> None:
         if self._tls is not None and isinstance(error, OSError):

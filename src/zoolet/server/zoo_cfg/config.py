@@ -173,6 +173,77 @@ class AdminConfig(NamedTuple):
     offers_restore: bool
 
 
+class OperatorTls(NamedTuple):
+    """The settings of HTTPS for the admin endpoint and the metrics.
+
+    Attributes:
+        prefix: the prefix of the keys of the stores in zoo.cfg, for messages.
+        key_store: the PEM file with the server's private key and certificates.
+        key_store_password: the password of the private key; "" if the key has no password.
+        key_store_password_path: the file with this password; None if it is not in a file.
+        trust_store: the PEM file with the certificates of the CAs that sign operators'
+            certificates; None if no CA is trusted.
+        client_auth: whether an operator must present a certificate.
+        protocols: the enabled TLS versions, from ``PROTOCOLS``.
+        cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
+    """
+
+    prefix: str
+    key_store: Path
+    key_store_password: str
+    key_store_password_path: Path | None
+    trust_store: Path | None
+    client_auth: ClientAuth
+    protocols: tuple[str, ...]
+    cipher_suites: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return the place of the stores, without the password."""
+        return f"OperatorTls({self.prefix!r}, {str(self.key_store)!r})"
+
+
+class OperatorsConfig(NamedTuple):
+    """Who may use the admin endpoint and the metrics, and how.
+
+    Attributes:
+        tls: the settings of HTTPS; None if there is none.
+        admin_needs_https: whether the admin endpoint accepts only HTTPS.
+        admin_offers_https: whether the admin endpoint accepts HTTPS.
+        metrics_needs_https: whether the metrics port accepts only HTTPS.
+        users_file: the file with the users and their roles; None if everybody may do everything.
+        failure_delay_ms: the time until a client is told that its login has failed.
+    """
+
+    tls: OperatorTls | None
+    admin_needs_https: bool
+    admin_offers_https: bool
+    metrics_needs_https: bool
+    users_file: Path | None
+    failure_delay_ms: int
+
+
+class AuditConfig(NamedTuple):
+    """The settings of the audit log.
+
+    Attributes:
+        file: the path of the file.
+        is_json: whether the records are JSON; otherwise they have Apache ZooKeeper's format.
+        max_file_bytes: the size at which a new file begins.
+        period_h: a new file begins at each multiple of this number of hours; 0 means never.
+        kept_files: the number of older files that are kept.
+        mode: the permissions of the files.
+        stops: whether the server stops if a record cannot be written; otherwise the record is lost.
+    """
+
+    file: Path
+    is_json: bool
+    max_file_bytes: int
+    period_h: int
+    kept_files: int
+    mode: int
+    stops: bool
+
+
 class StorageConfig(NamedTuple):
     """The settings for writing and purging snapshots and transaction logs.
 
@@ -238,6 +309,8 @@ class Config(NamedTuple):
         four_letter_words: the four-letter words that the server answers.
         admin: the settings of the admin endpoint; None if it is off.
         metrics: the address and the port of Prometheus' metrics; None if they are off.
+        operators: who may use the admin endpoint and the metrics.
+        audit: the settings of the audit log; None if there is none.
         session_secret: the secret from which session passwords are derived
             (``zoolet.sessionSecret``); "" means Apache ZooKeeper's passwords.
         observer: the settings of an observer; None if the server is standalone.
@@ -274,6 +347,8 @@ class Config(NamedTuple):
     four_letter_words: frozenset[str]
     admin: AdminConfig | None
     metrics: Listener | None
+    operators: OperatorsConfig
+    audit: AuditConfig | None
     session_secret: str
     observer: ObserverConfig | None
     settings: Mapping[str, str]

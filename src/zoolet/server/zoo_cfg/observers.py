@@ -4,9 +4,11 @@ from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.config import ObserverConfig, QuorumLogin, QuorumTls
 from zoolet.server.zoo_cfg.listeners import key_store_password, protocols_of
 from zoolet.server.zoo_cfg.members import is_observer, members_of, read_my_id
+from zoolet.server.zoo_cfg.operators import uses_quorum_stores
 from zoolet.server.zoo_cfg.settings import Settings
 
 _NOT_A_MEMBER = "zoolet is not a member of an ensemble"
+_OF_MEMBERS = ("ssl.quorum.crl", "ssl.quorum.hostnameVerification", "ssl.quorum.ocsp")
 _KEYS = (
     "initLimit",
     "syncLimit",
@@ -31,6 +33,11 @@ _KEYS = (
 )
 """The keys that only an observer reads."""
 
+_OF_STORES = frozenset(
+    name for name in _KEYS if name.startswith("ssl.quorum.") and name not in _OF_MEMBERS
+)
+"""The keys of the stores, which HTTPS for operators can use too."""
+
 
 def observer(settings: Settings, tick_time_ms: int) -> ObserverConfig | None:
     """Return the settings of an observer; None if the server is standalone."""
@@ -42,8 +49,10 @@ def observer(settings: Settings, tick_time_ms: int) -> ObserverConfig | None:
                 f"standaloneEnabled={value} is not supported: with `false`, Apache starts an"
                 " ensemble of one server; zoolet always starts standalone. Remove the line",
             )
+        by_admin = _OF_STORES if uses_quorum_stores(settings) else frozenset[str]()
         for name in _KEYS:
-            settings.ignore(name, _NOT_A_MEMBER)
+            if name not in by_admin:
+                settings.ignore(name, _NOT_A_MEMBER)
         return None
     settings.flag("standaloneEnabled")
     members = members_of(settings)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zoolet.model.limits import max_txn_bytes_of
 from zoolet.server.common.errors import ConfigError
-from zoolet.server.zoo_cfg import access_rules, listeners, observers
+from zoolet.server.zoo_cfg import access_rules, auditing, listeners, observers, operators
 from zoolet.server.zoo_cfg.config import AdminConfig, Config, StorageConfig
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
 from zoolet.state_machine.rules import Rules
@@ -20,20 +20,30 @@ from zoolet.storage.compression import Compression
 _NEVER_BYTES = 1 << 62
 
 
-def read_config(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
+def read_config(
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
     """Return the configuration in a zoo.cfg file. Raises ConfigError.
 
     ``overrides`` are Java's system properties by name, from ``-Dname=value`` in JVMFLAGS. As in
     Apache ZooKeeper, a key in zoo.cfg replaces the property ``zookeeper.KEY``. The properties
     ``jute.maxbuffer`` and ``znode.container.*`` replace the keys in zoo.cfg, because Apache does
-    not read these keys there.
+    not read these keys there. ``environment`` are the environment variables, for a server that
+    starts: only with them, secrets are read that zoo.cfg refers to.
     """
-    return parse_config(read_settings_text(path), path, overrides)
+    return parse_config(read_settings_text(path), path, overrides, environment)
 
 
-def parse_config(text: str, path: Path, overrides: Mapping[str, str] | None = None) -> Config:
+def parse_config(
+    text: str,
+    path: Path,
+    overrides: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
     """Return the configuration in the text of a zoo.cfg. Raises ConfigError with ``path``."""
-    return config_of(Settings(path, text, overrides))
+    return config_of(Settings(path, text, overrides, environment))
 
 
 def config_of(settings: Settings) -> Config:
@@ -50,6 +60,8 @@ def config_of(settings: Settings) -> Config:
     if data_dir is None:
         raise settings.missing("dataDir", "the directory for snapshots and logs")
     observer = observers.observer(settings, tick_time_ms)
+    admin = _admin(settings, is_observer=observer is not None)
+    metrics = listeners.metrics(settings)
     config = Config(
         data_dir=data_dir,
         data_log_dir=settings.directory("dataLogDir"),
@@ -78,8 +90,10 @@ def config_of(settings: Settings) -> Config:
         container_unused_ms=settings.number("znode.container.maxNeverUsedIntervalMs"),
         max_frame_bytes=max_frame_bytes,
         four_letter_words=frozenset(settings.names("4lw.commands.whitelist")),
-        admin=_admin(settings, is_observer=observer is not None),
-        metrics=listeners.metrics(settings),
+        admin=admin,
+        metrics=metrics,
+        operators=operators.operators(settings, admin, metrics),
+        audit=auditing.audit(settings, data_dir),
         session_secret=access_rules.session_secret(settings),
         observer=observer,
         settings={},

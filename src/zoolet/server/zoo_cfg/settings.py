@@ -27,6 +27,7 @@ from zoolet.server.zoo_cfg.properties import (
     parse_properties,
     trim,
 )
+from zoolet.server.zoo_cfg.references import SecretError, is_reference, resolved
 
 C = TypeVar("C", bound=Enum)
 
@@ -35,6 +36,7 @@ LARGEST_INT64 = (1 << 63) - 1
 
 _PROPERTY_PREFIX = "zookeeper."
 _SECRET = re.compile("digest$|password|passwd|secret", re.IGNORECASE)
+_PATH_SUFFIX = "Path"
 _SERVER = re.compile(r"server\.[0-9]+")
 _OF_MEMBERS = "db.autocreate"
 _DECIMAL = re.compile(r"[+-]?[0-9]+")
@@ -57,10 +59,18 @@ class Settings:
         asked: the names in the table of the keys that were read.
     """
 
-    def __init__(self, path: Path, text: str, overrides: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        text: str,
+        overrides: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Parse the text of a zoo.cfg and Java's system properties (``-Dname=value``) by name.
 
-        As in Apache, a key in zoo.cfg replaces the property ``zookeeper.KEY``. Raises ConfigError.
+        As in Apache, a key in zoo.cfg replaces the property ``zookeeper.KEY``. ``environment`` has
+        the environment variables for secrets that refer to them; None if no secret is needed
+        (``references``). Raises ConfigError.
         """
         self.path = path
         self.asked: set[str] = set()
@@ -70,6 +80,7 @@ class Settings:
         for name, value in (overrides or {}).items():
             self._override(name, trim(value))
         self._check_keys()
+        self._follow_references(environment)
 
     def _read(self, text: str) -> None:
         try:
@@ -127,9 +138,27 @@ class Settings:
                 # does not vote, it has no effect.
                 self.warn(f"{place}: {name} is ignored: it is for members that vote.")
             elif key.use is Use.REFUSED and value.lower() not in key.harmless:
+                shown = "..." if is_secret(name) else value
                 raise self.error(
-                    name, f"{name}={value} is not supported: {key.note}. Remove the line"
+                    name, f"{name}={shown} is not supported: {key.note}. Remove the line"
                 )
+
+    def _follow_references(self, environment: Mapping[str, str] | None) -> None:
+        """Replace references to secrets by the secrets; raises ConfigError."""
+        for name, (value, place) in self._settings.items():
+            key = find_key(name)
+            if key is None or key.use not in {Use.SAME, Use.OWN} or not is_reference(value):
+                continue
+            if not is_secret(name) or name.endswith(_PATH_SUFFIX):
+                raise self.error(
+                    name,
+                    f"{name} cannot refer to a file or a variable: only passwords and other secrets"
+                    " can. Write the value itself",
+                )
+            try:
+                self._settings[name] = _Setting(resolved(value, environment), place)
+            except SecretError as error:
+                raise self.error(name, f"{name}: {error}") from None
 
     def _names_an_ensemble(self) -> bool:
         """Return whether the file names several servers, or the file that names them."""
@@ -316,9 +345,12 @@ class Settings:
         return ConfigError(f"{self.path}: {name} is missing: add {name}=..., {meaning}.")
 
     def shown(self) -> dict[str, str]:
-        """Return the settings that were read; the values of secrets are replaced."""
+        """Return the settings that were read; the values of secrets are replaced.
+
+        The value of an unknown key is replaced too: it may be a secret whose name has a mistake.
+        """
         return {
-            name: "(not shown)" if _SECRET.search(name) else setting.value
+            name: "(not shown)" if is_secret(name) or find_key(name) is None else setting.value
             for name, setting in self._settings.items()
         }
 
@@ -333,6 +365,11 @@ class Settings:
         """Return the keys that the server reads according to the table, but has not read yet."""
         read = {name for name, key in KEYS.items() if key.use in {Use.SAME, Use.OWN}}
         return read - self.asked
+
+
+def is_secret(name: str) -> bool:
+    """Return whether the value of a key must not be shown."""
+    return _SECRET.search(name) is not None
 
 
 def read_settings_text(path: Path) -> str:

@@ -40,10 +40,6 @@ REFUSED: Final = (
         "x509",
     ),
     _refused("ssl.context.supplier.class", "zoolet cannot run Java classes", ""),
-    _refused("admin.needClientAuth", "the admin endpoint of zoolet does not support TLS"),
-    _refused("admin.forceHttps", "the admin endpoint of zoolet does not support TLS"),
-    _refused("admin.portUnification", "the admin endpoint of zoolet does not support TLS"),
-    _refused("audit.enable", "zoolet writes no audit log"),
     _refused("emulate353TTLNodes", "zoolet does not read the TTL znodes of ZooKeeper 3.5.3"),
     _refused("db.autocreate", "zoolet always creates a database that does not exist", "true"),
 )
@@ -139,7 +135,6 @@ IGNORED: Final = (
     ),
     Key("client.certReload", Use.IGNORED, "zoolet always reads changed certificates again"),
     Key("admin.httpVersion", Use.IGNORED, "the admin endpoint of zoolet speaks HTTP/1.1"),
-    Key("audit.impl.class", Use.IGNORED, "zoolet writes no audit log"),
     Key(
         "closeSessionTxn.enabled",
         Use.IGNORED,

@@ -8,9 +8,11 @@ from typing import Final
 
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
 from zoolet.server.zoo_cfg.access_keys import ACCESS, OWN_ACCESS
+from zoolet.server.zoo_cfg.audit_keys import AUDIT, OWN_AUDIT
 from zoolet.server.zoo_cfg.config import PROTOCOLS
 from zoolet.server.zoo_cfg.key import Flag, Number, Text
 from zoolet.server.zoo_cfg.key_rows import bare_key, file_key, own_key, property_key
+from zoolet.server.zoo_cfg.operator_keys import OPERATORS, OWN_OPERATORS
 from zoolet.state_machine.rules import (
     DEFAULT_MOST_ACL_ENTRIES,
     DEFAULT_MOST_EPHEMERALS,
@@ -326,6 +328,8 @@ SAME: Final = (
         "the lists are in the file `zoolet.crlFile`; Apache downloads them",
     ),
     # --- Operators
+    *AUDIT,
+    *OPERATORS,
     property_key(
         "4lw.commands.whitelist",
         Text("list of commands, or `*`", "srvr"),
@@ -437,4 +441,6 @@ OWN: Final = (
         " server reads it again when it changes",
     ),
     *OWN_ACCESS,
+    *OWN_AUDIT,
+    *OWN_OPERATORS,
 )

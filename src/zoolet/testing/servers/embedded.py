@@ -88,7 +88,7 @@ class EmbeddedServer(ManagedServer):
         data_dir = _IN_MEMORY_DIRECTORY if directory is None else directory / "data"
         wanted = {**_DEFAULTS, **(IN_MEMORY if directory is None else {}), **(settings or {})}
         text = write_settings(data_dir, self.port, wanted)
-        self._config = parse_config(text, Path("settings"))
+        self._config = parse_config(text, Path("settings"), environment={})
         for warning in self._config.warnings:
             log.warning("%s", warning)
         self._thread = LoopThread("zoolet-server")

@@ -4,6 +4,7 @@ Usage: python -m zoolet.testing.servers.memory ZOO_CFG
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -15,4 +16,4 @@ from zoolet.testing.servers.memory_disk import MemoryDisk
 if __name__ == "__main__":
     collector.configure()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    run(read_config(Path(sys.argv[1])), MemoryDisk())
+    run(read_config(Path(sys.argv[1]), environment=os.environ), MemoryDisk())

@@ -102,8 +102,11 @@ def test_many_connections_that_cannot_be_served_are_one_line(
 
 
 NOT_OF_CLIENTS = {
+    "audit_log.py": "the end",
+    "auditing.py": "the end",
     "certificates.py": "a change of a file with certificates",
     "changed_files.py": "reading changed files",
+    "reloaded.py": "a change of certificates or users of operators",
     "users.py": "a change of a file of users",
     "backup.py": "an operator's restore, which has a rate limit of its own",
     "commands.py": "the start",
