@@ -160,21 +160,25 @@ class Acceptor:
         now_ms: Callable[[], int],
         *,
         tls: "Callable[[], ssl.SSLContext] | None" = None,
+        accepts_plain: bool = False,
         handshake_timeout_ms: int = 10_000,
     ) -> None:
         """Begin to accept; the event loop must be running. ``close`` closes the sockets.
 
-        ``tls`` returns the TLS context for a new connection; None for connections without TLS.
+        ``tls`` returns the TLS context for a new connection; None for connections without TLS. With
+        ``accepts_plain``, the first byte of a client decides whether its connection uses TLS.
         """
         self.sockets = sockets
         self._admission = admission
         self._new_protocol = new_protocol
         self._tls = tls
+        self._accepts_plain = accepts_plain
         self._handshake_timeout_ms = handshake_timeout_ms
         self._failed_handshakes = 0
         self._limiter = LogLimiter(log, now_ms)
         self._loop = asyncio.get_running_loop()
         self._set_ups: dict[asyncio.Task[None], AcceptedSocket] = {}
+        self._waiting: set[AcceptedSocket] = set()
         self._pauses: dict[ListeningSocket, asyncio.TimerHandle] = {}
         self._spare = _spare_descriptor()
         self._is_closed = False
@@ -193,9 +197,10 @@ class Acceptor:
             listening.socket.close()
         self._pauses.clear()
         for set_up, accepted in tuple(self._set_ups.items()):
-            # Without TLS, the set-up ends in this iteration or the next one. It is not cancelled:
-            # uvloop would close the transport without calling connection_lost of the protocol.
-            if self._tls is not None and accepted.transport is None:
+            # A set-up that does not wait for its client ends in this iteration or the next one. It
+            # is not cancelled: uvloop would close the transport without calling connection_lost of
+            # the protocol.
+            if accepted in self._waiting and accepted.transport is None:
                 set_up.cancel()
         if self._spare is not None:
             os.close(self._spare)
@@ -304,18 +309,8 @@ class Acceptor:
     async def _set_up(self, accepted: AcceptedSocket, protocol: asyncio.Protocol) -> None:
         """Give a connection its transport; a failure affects only this connection."""
         try:
-            if self._tls is None:
+            if not await self._connect_with_tls(accepted, protocol):
                 await self._loop.connect_accepted_socket(lambda: protocol, accepted.socket)
-            else:
-                from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
-
-                await handshakes.connect(
-                    self._loop,
-                    lambda: protocol,
-                    accepted.socket,
-                    self._tls(),
-                    self._handshake_timeout_ms,
-                )
         except Exception as error:  # noqa: BLE001 -- no state has changed: see the docstring
             if accepted.transport is None:
                 self._set_up_failed(accepted, error)
@@ -326,10 +321,36 @@ class Acceptor:
                 # The protocol has no transport, so the event loop does not call connection_lost.
                 accepted.closed()
 
+    async def _connect_with_tls(self, accepted: AcceptedSocket, protocol: asyncio.Protocol) -> bool:
+        """Do the TLS handshake of a connection; False if the connection does not use TLS."""
+        if self._tls is None:
+            return False
+        from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
+
+        self._waiting.add(accepted)
+        try:
+            timeout_ms = self._handshake_timeout_ms
+            if self._accepts_plain and not await handshakes.begins_with_tls(
+                self._loop, accepted.socket, timeout_ms
+            ):
+                return False
+            await handshakes.connect(
+                self._loop, lambda: protocol, accepted.socket, self._tls(), timeout_ms
+            )
+        finally:
+            self._waiting.discard(accepted)
+        return True
+
     def _set_up_failed(self, accepted: AcceptedSocket, error: Exception) -> None:
         if self._tls is not None and isinstance(error, OSError):
             from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
 
+            if isinstance(error, handshakes.NothingSentError):
+                if error.is_gone:
+                    self._log_gone(accepted.peer)
+                else:
+                    self._limiter.warning("closing the connection of %s: %s", accepted.peer, error)
+                return
             self._failed_handshakes += 1
             if self._failed_handshakes % HANDSHAKES_PER_COLLECTION == 0:
                 gc.collect(1)
