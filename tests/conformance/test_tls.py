@@ -183,7 +183,7 @@ def test_a_client_without_a_certificate(secured: Secured) -> None:
     assert is_refused is (SETTINGS[secured.kind].get("ssl.clientAuth", "need") == "need")
 
 
-# --- kazoo, as Patroni makes its client from the section "zookeeper" of its configuration
+# --- Patroni's client, with kazoo
 
 
 class PatronisHandler(SequentialThreadingHandler):  # type: ignore[misc]
@@ -289,7 +289,7 @@ def test_the_subject_is_the_id(secured: Secured) -> None:
     assert found[-1].startswith("O=trustme")
 
 
-# --- Apache's Java shell, on stores in PKCS12
+# --- The shell of Java
 
 
 def test_javas_shell_uses_tls(secured: Secured, request: pytest.FixtureRequest) -> None:
