@@ -309,7 +309,9 @@ class Acceptor:
     async def _set_up(self, accepted: AcceptedSocket, protocol: asyncio.Protocol) -> None:
         """Give a connection its transport; a failure affects only this connection."""
         try:
-            if not await self._connect_with_tls(accepted, protocol):
+            if self._is_closed:
+                accepted.socket.close()  # the client could let the set-up wait
+            elif not await self._connect_with_tls(accepted, protocol):
                 await self._loop.connect_accepted_socket(lambda: protocol, accepted.socket)
         except Exception as error:  # noqa: BLE001 -- no state has changed: see the docstring
             if accepted.transport is None:
@@ -329,13 +331,14 @@ class Acceptor:
 
         self._waiting.add(accepted)
         try:
-            timeout_ms = self._handshake_timeout_ms
-            if self._accepts_plain and not await handshakes.begins_with_tls(
-                self._loop, accepted.socket, timeout_ms
-            ):
-                return False
+            loop, timeout_ms = self._loop, self._handshake_timeout_ms
+            began_s = loop.time()
+            if self._accepts_plain:
+                if not await handshakes.begins_with_tls(loop, accepted.socket, timeout_ms):
+                    return False
+                timeout_ms = max(1, timeout_ms - int(1000 * (loop.time() - began_s)))
             await handshakes.connect(
-                self._loop, lambda: protocol, accepted.socket, self._tls(), timeout_ms
+                loop, lambda: protocol, accepted.socket, self._tls(), timeout_ms
             )
         finally:
             self._waiting.discard(accepted)

@@ -34,6 +34,10 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+async def until_empty(served: Served) -> None:
+    await until(lambda: not served.admission.open)
+
+
 async def echo_with_tls(port: int, authority: trustme.CA, data: bytes) -> bytes:
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -165,5 +169,19 @@ def test_closing_leaves_nothing_at_any_moment(
             client.close()
         await until(lambda: not served.admission.open)
         assert served.admission.per_address == {}
+
+    run(scenario())
+
+
+def test_closing_before_a_set_up_has_begun(run: RunOnLoop, tls: ssl.SSLContext) -> None:
+    async def scenario() -> None:
+        for accepts_plain in (False, True):
+            served = Served(tls=tls, accepts_plain=accepts_plain)
+            with served.connect() as client:
+                served.acceptor._accept_some(served.acceptor.sockets[0])
+                assert len(served.admission.open) == 1
+                served.acceptor.close()
+                assert await is_closed(client)
+                await until_empty(served)
 
     run(scenario())
