@@ -39,7 +39,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
-  revision attack bench bench-client bench-observer bench-archive bench-compare bench-jobs \
+  revision attack bench bench-client bench-secure bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
   lint types format pure clean
 
@@ -145,6 +145,9 @@ bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside
 	$(BIN)/python -m benchmarks.restart
 	$(BIN)/python -m benchmarks.snapshot_pause
 	$(BIN)/python -m benchmarks.growth
+
+bench-secure: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure SASL, ACLs and TLS, and all three beside Apache ZooKeeper (five minutes)
+	$(BIN)/python -m benchmarks.secure
 
 bench-observer: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
 	$(BIN)/python -m benchmarks.observer

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -96,11 +96,14 @@ def _serving(server: ExternalServer) -> Iterator[Running]:
 
 
 def apache(
-    directory: Path, settings: Mapping[str, object] | None = None
+    directory: Path,
+    settings: Mapping[str, object] | None = None,
+    java_options: Sequence[str] = (),
 ) -> AbstractContextManager[Running]:
     """Run Apache ZooKeeper, with the heap that its own zkServer.sh gives it."""
+    options = ("-Xmx1000m", *java_options)
     return _serving(
-        ApacheServer(directory, JARS, {**SETTINGS, **(settings or {})}, java_options=("-Xmx1000m",))
+        ApacheServer(directory, JARS, {**SETTINGS, **(settings or {})}, java_options=options)
     )
 
 

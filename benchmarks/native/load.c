@@ -15,7 +15,8 @@
  * In the environment: ZNODES (1000), DATA_BYTES (100), CHILDREN (1000, of those that are listed),
  * WATCH=1 (every read sets a watch), AUTH=user:password (under which the znodes are made and asked
  * for), RATE (requests a second on all connections together; without it, each answer is followed by
- * the next request). Compiled with -DTLS it speaks TLS, and trusts whoever answers.
+ * the next request). Compiled with -DTLS it speaks TLS, and trusts whoever answers. Compiled with
+ * -DSASL, SASL=user:password logs in with DIGEST-MD5, and ACL=1 makes the znodes for that user only.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,13 +39,17 @@
 #include <openssl/ssl.h>
 static SSL_CTX *tls;
 #endif
+#ifdef SASL
+#include <openssl/evp.h>
+#endif
 
-enum { CREATE = 1, EXISTS = 3, GET = 4, SET = 5, CHILDREN = 8, PING = 11, MULTI = 14, AUTH = 100 };
+enum { CREATE = 1, EXISTS = 3, GET = 4, SET = 5, CHILDREN = 8, PING = 11, MULTI = 14, AUTH = 100, LOG_IN = 102 };
 enum { NODE_EXISTS = -110 };
 enum { BUFFER = 1 << 18, SUB = 64, BUCKETS = 64 * SUB, CREATES_IN_MULTI = 10 };
 
 static int znodes = 1000, data_bytes = 100, children = 1000, watch, rate, port;
-static const char *credentials;
+static const char *credentials, *login;
+static int has_acl;
 static char *data;
 
 static void die(const char *what) {
@@ -81,7 +86,7 @@ static double percentile_us(double part) {
 /* -- connections ---------------------------------------------------------------------------------- */
 
 typedef struct {
-    int fd, number, next_xid, outstanding, has_session, events;
+    int fd, number, next_xid, outstanding, has_session, events, login_step;
     int64_t *sent_ns; /* of the requests that are outstanding, a ring by xid */
     int ring;
     unsigned char in[BUFFER];
@@ -146,8 +151,8 @@ static void put_text(Connection *c, const char *text) { put_buffer(c, text, strl
 static void put_acl(Connection *c) {
     put_int(c, 1);
     put_int(c, 31);
-    put_text(c, credentials ? "auth" : "world");
-    put_text(c, credentials ? "" : "anyone");
+    put_text(c, credentials || has_acl ? "auth" : "world");
+    put_text(c, credentials || has_acl ? "" : "anyone");
 }
 
 static int32_t int_at(const unsigned char *at) {
@@ -189,6 +194,75 @@ static void flush_out(Connection *c) {
         c->out_sent += (size_t)sent;
     }
     c->out_sent = c->out_bytes = 0;
+}
+
+/* -- SASL with DIGEST-MD5 (RFC 2831): as a client of ZooKeeper, with the service zookeeper ----------- */
+
+enum { LOGIN_XID = -5, SENT_NOTHING = 1, SENT_PROOF = 2, DIGEST = 16 };
+
+static void put_login(Connection *c, const char *token) {
+    size_t at = begin_frame(c);
+    put_int(c, LOGIN_XID);
+    put_int(c, LOG_IN);
+    put_text(c, token);
+    end_frame(c, at);
+    c->login_step++;
+}
+
+#ifdef SASL
+static void md5(const void *from, size_t size, unsigned char into[DIGEST]) {
+    if (!EVP_Digest(from, size, into, NULL, EVP_md5(), NULL)) die("no MD5");
+}
+
+static void md5_hex(const char *text, size_t size, char into[2 * DIGEST + 1]) {
+    unsigned char digest[DIGEST];
+    md5(text, size, digest);
+    for (int i = 0; i < DIGEST; i++) sprintf(into + 2 * i, "%02x", digest[i]);
+}
+
+/* Copy the quoted value of a directive of the challenge. */
+static void directive(const char *challenge, const char *name, char *into, size_t room) {
+    const char *at = strstr(challenge, name), *end;
+    if (!at || !(end = strchr(at += strlen(name), '"')) || (size_t)(end - at) >= room) die("a challenge without what it needs");
+    memcpy(into, at, (size_t)(end - at));
+    into[end - at] = 0;
+}
+
+static void prove(Connection *c, const char *challenge) {
+    const char *uri = "zookeeper/zk-sasl-md5", *cnonce = "0123456789abcdef", *colon = strchr(login, ':');
+    char user[64], realm[64], nonce[256], a1[512], a2[64], text[1024], h1[33], h2[33], response[33];
+    if (!colon) die("SASL is not user:password");
+    snprintf(user, sizeof user, "%.*s", (int)(colon - login), login);
+    directive(challenge, "realm=\"", realm, sizeof realm);
+    directive(challenge, "nonce=\"", nonce, sizeof nonce);
+    int size = snprintf(text, sizeof text, "%s:%s:%s", user, realm, colon + 1);
+    md5(text, (size_t)size, (unsigned char *)a1);
+    size = DIGEST + snprintf(a1 + DIGEST, sizeof a1 - DIGEST, ":%s:%s", nonce, cnonce);
+    md5_hex(a1, (size_t)size, h1);
+    size = snprintf(a2, sizeof a2, "AUTHENTICATE:%s", uri);
+    md5_hex(a2, (size_t)size, h2);
+    size = snprintf(text, sizeof text, "%s:%s:00000001:%s:auth:%s", h1, nonce, cnonce, h2);
+    md5_hex(text, (size_t)size, response);
+    snprintf(text, sizeof text,
+             "charset=utf-8,username=\"%s\",realm=\"%s\",nonce=\"%s\",nc=00000001,cnonce=\"%s\","
+             "digest-uri=\"%s\",response=%s,qop=auth",
+             user, realm, nonce, cnonce, uri, response);
+    put_login(c, text);
+}
+#else
+static void prove(Connection *c, const char *challenge) { (void)c, (void)challenge, die("compiled without -DSASL"); }
+#endif
+
+/* Continue a login after a reply; return whether it is complete. */
+static int log_in(Connection *c, const unsigned char *body, size_t size, int err) {
+    char challenge[1024];
+    if (err) die("the login is refused");
+    if (c->login_step == SENT_PROOF) return 1;
+    if (size < 4 || size - 4 >= sizeof challenge) die("a challenge of an impossible length");
+    memcpy(challenge, body + 4, size - 4);
+    challenge[size - 4] = 0;
+    prove(c, challenge);
+    return 0;
 }
 
 static void send_connect(Connection *c, int timeout_ms) {
@@ -256,9 +330,20 @@ static void read_in(Connection *c, OnReply on_reply) {
         if (!c->has_session) {
             if (length < 36) die("no answer to a connect request");
             c->has_session = 1;
-            on_reply(c, 0, 0);
+            if (login)
+                put_login(c, "");
+            else
+                on_reply(c, 0, 0);
         } else {
             int xid = int_at(c->in + at + 4), err = int_at(c->in + at + 16);
+            if (xid == LOGIN_XID) {
+                if (log_in(c, c->in + at + 20, (size_t)length - 16, err)) {
+                    c->login_step++;
+                    on_reply(c, 0, 0);
+                }
+                at += (size_t)length + 4;
+                continue;
+            }
             if (xid == -4 && err) die("the credentials are refused");
             if (xid != -4) on_reply(c, xid, err);
         }
@@ -361,7 +446,7 @@ static void on_made(Connection *c, int xid, int err) {
 static void on_nothing(Connection *c, int xid, int err) { (void)c, (void)xid, (void)err; }
 
 static void wait_for_session(Connection *c) {
-    while (!c->has_session) turn(on_nothing, 1000);
+    while (!c->has_session || (login && c->login_step <= SENT_PROOF)) turn(on_nothing, 1000);
 }
 
 static void make(Connection *c, const char *format, int first, int last) {
@@ -524,6 +609,8 @@ int main(int count, char **arguments) {
     if (getenv("WATCH")) watch = atoi(getenv("WATCH"));
     if (getenv("RATE")) rate = atoi(getenv("RATE"));
     credentials = getenv("AUTH");
+    login = getenv("SASL");
+    has_acl = getenv("ACL") != NULL;
 #ifdef TLS
     tls = SSL_CTX_new(TLS_client_method());
 #endif

@@ -42,8 +42,11 @@ class Served:
         limits: Limits = UNLIMITED,
         tls: ssl.SSLContext | None = None,
         handshake_timeout_ms: int = 10_000,
+        *,
+        accepts_plain: bool = False,
     ) -> None:
         self.refused = 0
+        self.accepts_plain = accepts_plain
         self.admission = Admission(limits, lambda: 0, self.count_refused)
         self.protocols: list[Echo] = []
         self.acceptor = Acceptor(
@@ -52,6 +55,7 @@ class Served:
             self.new_protocol,
             lambda: 0,
             tls=None if tls is None else lambda: tls,
+            accepts_plain=accepts_plain,
             handshake_timeout_ms=handshake_timeout_ms,
         )
         self.port = self.acceptor.sockets[0].port
@@ -84,7 +88,9 @@ async def is_closed(client: socket.socket) -> bool:
 
 async def count_when_warm(served: Served) -> int:
     """Return how many descriptors are open when the loop has opened its own."""
-    served.connect().close()
+    with served.connect() as client:
+        if served.accepts_plain:
+            client.send(b"\0")  # else the connection gets no transport
     await until(lambda: len(served.protocols) == 1 and not served.admission.open)
     served.protocols.clear()
     gc.collect()  # what other tests have left must not be closed later

@@ -103,15 +103,21 @@ class Endpoints:
     def listen_for_clients(self, started: contextlib.AsyncExitStack) -> None:
         """Serve clients until ``started`` is closed; raises ServerError if listening fails."""
         config = self._config
+        context = None
         # The client port is last: when it accepts connections, the server is ready.
         if config.tls is not None:
             from zoolet.server.sockets import certificates as loaded  # noqa: PLC0415 -- loads OpenSSL
 
-            certificates = self._certificates = loaded.Certificates(config.tls)
-            self._listen(started, config.tls.listener, "secureClientPort", certificates.context)
+            self._certificates = loaded.Certificates(config.tls)
+            context = self._certificates.context
+            if config.tls.listener is not None:
+                self._listen(started, config.tls.listener, "secureClientPort", context)
         if config.client_port != NO_CLIENTS:
             clients = Listener(config.client_address, config.client_port)
-            self._listen(started, clients, "clientPort", None)
+            is_unified = config.tls is not None and config.tls.unifies_ports
+            self._listen(
+                started, clients, "clientPort", context if is_unified else None, accepts_plain=True
+            )
 
     def repetitions(self, thread: DiskThread) -> list[tuple[int, Callable[[], None]]]:
         """Return the periodic tasks, each with its interval in ms; ``thread`` reads files."""
@@ -126,10 +132,12 @@ class Endpoints:
         at: Listener,
         key: str,
         context: "Callable[[], ssl.SSLContext] | None",
+        *,
+        accepts_plain: bool = False,
     ) -> None:
         """Serve clients at the address that ``key`` of zoo.cfg sets."""
         try:
-            acceptor = self.listen_at(at, context)
+            acceptor = self.listen_at(at, context, accepts_plain=accepts_plain)
         except socket.gaierror as error:
             name = not_resolved(str(at.address), error.strerror or str(error))
             raise ServerError(f"{name}. Correct {key}Address in zoo.cfg.") from error
@@ -140,17 +148,22 @@ class Endpoints:
                 f" {key} (or {key}Address) in zoo.cfg."
             ) from error
         started.callback(acceptor.close)
-        self._note("clients" if context is None else "TLS clients", acceptor)
+        self._note("clients" if accepts_plain else "TLS clients", acceptor)
 
     def _note(self, users: str, acceptor: Acceptor) -> None:
         self.listening.append((users, [(each.host, each.port) for each in acceptor.sockets]))
 
     def listen_at(
-        self, at: Listener, context: "Callable[[], ssl.SSLContext] | None" = None
+        self,
+        at: Listener,
+        context: "Callable[[], ssl.SSLContext] | None" = None,
+        *,
+        accepts_plain: bool = False,
     ) -> Acceptor:
         """Serve clients at an address until the returned acceptor is closed.
 
-        Raises OSError if the server cannot listen at the address.
+        ``context`` and ``accepts_plain`` are the arguments of ``Acceptor`` for TLS. Raises OSError
+        if the server cannot listen at the address.
         """
         backlog = self._config.listen_backlog
         return Acceptor(
@@ -159,6 +172,7 @@ class Endpoints:
             self._new_protocol,
             self._now_ms,
             tls=context,
+            accepts_plain=accepts_plain,
             handshake_timeout_ms=self._config.sessionless_timeout_ms,
         )
 

@@ -77,8 +77,11 @@ def _resolve_entry(entry: ACL, identities: Identities, path: str, rules: Rules) 
         return [ACL(entry.perms, who) for who in identities.ids if who.scheme in _AUTHENTICATED]
     if name == NULL_TEXT and (scheme == ANYONE.scheme or scheme in rules.schemes):
         raise RequestError(ErrorCode.MARSHALLING_ERROR, path)
-    is_valid = entry.id == ANYONE or (scheme in rules.schemes and _IS_VALID[scheme](name))
-    return [entry] if is_valid else []
+    if entry.id == ANYONE:
+        return [entry]
+    if scheme == "x509" and not rules.has_x509_subjects:
+        return [entry] if scheme in rules.schemes else []
+    return [entry] if scheme in rules.schemes and _IS_VALID[scheme](name) else []
 
 
 def _check_nulls(entries: AclList, path: str) -> None:

@@ -41,6 +41,8 @@ class Rules(NamedTuple):
         most_identities: the maximum number of identities that a client may prove on a connection
             (``zoolet.maxIdentitiesPerConnection``); one more is refused with AUTH_FAILED.
         schemes: the schemes that an ACL entry may have, besides ``world`` and ``auth``.
+        has_x509_subjects: whether the ids of the scheme x509 are subjects of certificates. If not
+            (``X509AuthenticationProvider.clientCertIdType=SAN``), every id of this scheme is valid.
     """
 
     allows_ttl: bool = False
@@ -54,3 +56,4 @@ class Rules(NamedTuple):
     most_acl_entries: int = DEFAULT_MOST_ACL_ENTRIES
     most_identities: int = DEFAULT_MOST_IDENTITIES
     schemes: frozenset[str] = frozenset({"digest", "ip"})
+    has_x509_subjects: bool = True

@@ -13,7 +13,8 @@ from zoolet.model.quotas import BYTES, COUNT, UNLIMITED, format_quota, parse_quo
 from zoolet.server.cli.jvm_flags import read_flags
 from zoolet.server.common.errors import ConfigError, ServerError
 from zoolet.server.sasl.principals import NameRules, PrincipalError
-from zoolet.server.sockets.distinguished_names import DerError, name_as_text, subject_in
+from zoolet.server.sockets.der import DerError
+from zoolet.server.sockets.distinguished_names import name_as_text, subject_in
 from zoolet.server.zoo_cfg.properties import decode_properties
 from zoolet.server.zoo_cfg.reading import parse_config
 from zoolet.server.zoo_cfg.sasl_users import UsersError, UserSources

@@ -2,18 +2,17 @@
 
 import contextlib
 import datetime as dt
-import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from tests.support.rawclient import RawClient
+from tests.support.secure import PASSWORD, SecureClient
+from tests.support.stores import key_store, trust_store
 from tests.support.waiting import wait_until
 from zoolet.model.codes import OpCode
 from zoolet.testing import ReservedPort, ServerProcess
@@ -54,23 +53,6 @@ class Authority:
         return found.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-class SecureClient(RawClient):
-    """A raw client that uses TLS."""
-
-    def __init__(self, port: int, authority: Authority, own: Path) -> None:
-        super().__init__(port)
-        context = ssl.create_default_context(cafile=authority.file)
-        context.load_cert_chain(own)
-        try:
-            self.socket: socket.socket = context.wrap_socket(
-                self.socket, server_hostname="localhost"
-            )
-            self.connect(timeout_ms=40_000)
-        except BaseException:
-            self.socket.close()
-            raise
-
-
 def replace(path: Path, content: bytes) -> None:
     new = path.with_suffix(".new")
     new.write_bytes(content)
@@ -89,49 +71,81 @@ def old(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "old")
 
 
-def settings_of(tmp_path: Path, port: int, authority: Authority) -> dict[str, object]:
+class Files(NamedTuple):
+    """The stores of a server, which a test replaces."""
+
+    keys: Path
+    trusted: Path
+
+    def replace(self, authority: Authority) -> None:
+        """Replace both by those of an authority, in the format that the names show."""
+        if self.keys.suffix == ".pem":
+            replace(self.trusted, authority.file.read_bytes())
+            replace(self.keys, authority.issue("server").read_bytes())
+            return
+        replace(self.trusted, trust_store(PASSWORD, authority.ca))
+        issued = authority.ca.issue_cert("localhost", "127.0.0.1")
+        replace(self.keys, key_store(issued, PASSWORD))
+
+
+def settings_of(
+    tmp_path: Path, port: int, authority: Authority, suffix: str = ".pem"
+) -> dict[str, object]:
     """Return the settings of a server, whose files are copies that a test replaces."""
-    (tmp_path / "server.pem").write_bytes(authority.issue("server").read_bytes())
-    (tmp_path / "trusted.pem").write_bytes(authority.file.read_bytes())
+    files = files_in(tmp_path, suffix)
+    files.replace(authority)
+    password = {} if suffix == ".pem" else {"ssl.trustStore.password": PASSWORD}
+    if suffix == ".p12":
+        (tmp_path / "password").write_text(PASSWORD)
+        password["ssl.keyStore.passwordPath"] = str(tmp_path / "password")
+    elif suffix == ".jks":
+        password["ssl.keyStore.password"] = PASSWORD
     return {
         "maxSessionTimeout": 40_000,
         "secureClientPort": port,
         "secureClientPortAddress": "127.0.0.1",
-        "ssl.keyStore.location": tmp_path / "server.pem",
-        "ssl.trustStore.location": tmp_path / "trusted.pem",
+        "ssl.keyStore.location": files.keys,
+        "ssl.trustStore.location": files.trusted,
+        **password,
     }
+
+
+def files_in(tmp_path: Path, suffix: str) -> Files:
+    return Files(tmp_path / f"server{suffix}", tmp_path / f"trusted{suffix}")
 
 
 def is_refused(port: int, authority: Authority, own: Path) -> bool:
     try:
-        with SecureClient(port, authority, own):
+        with SecureClient(port, authority.file, own):
             return False
     except (OSError, EOFError):
         return True
 
 
+@pytest.mark.parametrize("suffix", [".pem", ".p12", ".jks"])
 def test_certificates_change_under_open_connections(
-    tmp_path: Path, port: int, old: Authority
+    tmp_path: Path, port: int, old: Authority, suffix: str
 ) -> None:
     new = Authority(tmp_path, "new")
+    files = files_in(tmp_path, suffix)
     with (
-        ServerProcess(tmp_path / "server", settings_of(tmp_path, port, old)) as server,
+        ServerProcess(tmp_path / "server", settings_of(tmp_path, port, old, suffix)) as server,
         contextlib.ExitStack() as opened,
     ):
         own = old.issue("client")
         clients = [
-            opened.enter_context(SecureClient(port, old, own)) for _ in range(OPEN_CONNECTIONS)
+            opened.enter_context(SecureClient(port, old.file, own)) for _ in range(OPEN_CONNECTIONS)
         ]
-        replace(tmp_path / "server.pem", b"garbage")
+        replace(files.keys, b"garbage")
         wait_until(lambda: "the certificates stay as they are" in server.log, "the warning")
         assert not is_refused(port, old, own)
-        replace(tmp_path / "trusted.pem", new.file.read_bytes())
-        replace(tmp_path / "server.pem", new.issue("server").read_bytes())
+        files.replace(new)
         wait_until(lambda: not is_refused(port, new, new.issue("client")), "the new certificates")
         assert is_refused(port, old, own)
         assert "read the certificates of the secure port again" in server.log
         for client in clients:
             assert client.request(OpCode.GET_DATA, READ_ROOT).err == 0
+        assert PASSWORD not in server.log + server.ask("conf")
 
 
 def test_a_revoked_certificate_is_refused(tmp_path: Path, port: int, old: Authority) -> None:
@@ -178,7 +192,7 @@ def test_a_server_with_only_a_secure_port(tmp_path: Path, port: int, old: Author
     started = server.run_command("start")
     try:
         assert started.returncode == 0, started.stderr
-        with SecureClient(port, old, old.issue("client")) as client:
+        with SecureClient(port, old.file, old.issue("client")) as client:
             assert client.request(OpCode.GET_DATA, READ_ROOT).err == 0
         status = server.run_command("status")
         assert (status.returncode, "Mode: standalone" in status.stdout) == (0, True), status
@@ -186,3 +200,29 @@ def test_a_server_with_only_a_secure_port(tmp_path: Path, port: int, old: Author
     finally:
         stopped = server.run_command("stop")
     assert stopped.returncode == 0
+
+
+def test_a_password_that_changes(tmp_path: Path, port: int, old: Authority) -> None:
+    with ServerProcess(tmp_path / "server", settings_of(tmp_path, port, old, ".p12")) as server:
+        own = old.issue("client")
+        new = old.ca.issue_cert("localhost")
+        replace(tmp_path / "server.p12", key_store(new, "another secret"))
+        wait_until(lambda: "the certificates stay as they are" in server.log, "the warning")
+        replace(tmp_path / "password", b"another secret\n")
+        wait_until(lambda: "read the certificates" in server.log, "the new password")
+        assert not is_refused(port, old, own)
+
+
+def test_the_status_of_a_server_with_only_a_secure_port_and_pkcs12(
+    tmp_path: Path, port: int, old: Authority
+) -> None:
+    server = ServerProcess(tmp_path / "server", settings_of(tmp_path, port, old, ".p12"))
+    lines = server.config_path.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("clientPort")]
+    server.config_path.write_text("\n".join([*kept, ""]))
+    assert server.run_command("start").returncode == 0
+    try:
+        status = server.run_command("status")
+        assert (status.returncode, "Mode: standalone" in status.stdout) == (0, True), status
+    finally:
+        assert server.run_command("stop").returncode == 0

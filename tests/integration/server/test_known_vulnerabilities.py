@@ -25,7 +25,7 @@ from zoolet.model.codes import ErrorCode, OpCode, Permission, Xid
 from zoolet.model.ensemble import QuorumAddress
 from zoolet.server.leader_link.connecting import connect, quorum_context
 from zoolet.server.leader_link.errors import LinkError
-from zoolet.server.zoo_cfg.config import QuorumTls
+from zoolet.server.zoo_cfg.config import QuorumTls, StoreConfig, StoreFormat
 from zoolet.state_machine.access import digest_of
 from zoolet.testing import ReservedPort, ServerProcess
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
@@ -98,7 +98,11 @@ def serve_as(host: str, directory: Path) -> tuple[ssl.SSLContext, QuorumTls]:
         authority.issue_cert(of).private_key_and_cert_chain_pem.write_to_path(files[name])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files["leader"])
-    tls = QuorumTls(files["observer"], "", files["trusted"], True, ("TLSv1.3",), ())
+    own, trusted = (
+        StoreConfig("ssl.quorum", files[name], StoreFormat.PEM, "", None)
+        for name in ("observer", "trusted")
+    )
+    tls = QuorumTls(own, trusted, True, ("TLSv1.3",), ())
     return context, tls
 
 

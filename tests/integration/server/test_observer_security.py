@@ -14,23 +14,30 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.support.ensemble import ApacheEnsemble, new_observer
+from tests.support.stores import key_store, trust_store
 from tests.support.waiting import wait_until
 
 LOGIN = "org.apache.zookeeper.server.auth.DigestLoginModule required"
 
 
 class Files(NamedTuple):
-    """The files of the members: JAAS, and PEM files of the authority and of the members."""
+    """The files of the members: JAAS, and PEM files of the authority and of the members.
+
+    ``keys`` and ``trusted`` are stores in PKCS12, for an observer.
+    """
 
     jaas: Path
     authority: Path
     member: Path
+    keys: Path
+    trusted: Path
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     directory = tmp_path_factory.mktemp("files")
-    found = Files(directory / "jaas.conf", directory / "authority.pem", directory / "member.pem")
+    names = ("jaas.conf", "authority.pem", "member.pem", "keys.p12", "trusted.p12")
+    found = Files(*(directory / name for name in names))
     found.jaas.write_text(
         f'QuorumServer {{ {LOGIN} user_zoo="keeper\\"s"; }};\n'
         f'QuorumLearner {{ {LOGIN} username="zoo" password="keeper\\"s"; }};\n'
@@ -42,6 +49,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     key = load_pem_private_key(member.private_key_pem.bytes(), None)
     encoded = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     found.member.write_bytes(encoded + b"".join(cert.bytes() for cert in member.cert_chain_pems))
+    found.keys.write_bytes(key_store(member, STORE_PASSWORD))
+    found.trusted.write_bytes(trust_store(STORE_PASSWORD, authority))
     return found
 
 
@@ -55,6 +64,7 @@ def settings_of(files: Files) -> dict[str, object]:
     }
 
 
+STORE_PASSWORD = "store secret"
 OF_OBSERVER = {"zoolet.quorumUsername": "zoo", "zoolet.quorumPassword": 'keeper"s'}
 
 
@@ -73,18 +83,25 @@ def ensemble(
         yield running
 
 
+@pytest.mark.parametrize("is_pkcs12", [False, True])
 def test_an_observer_joins_with_its_certificate_and_its_login(
-    tmp_path: Path, ensemble: ApacheEnsemble, files: Files
+    tmp_path: Path, ensemble: ApacheEnsemble, files: Files, *, is_pkcs12: bool
 ) -> None:
     settings = {**settings_of(files), **OF_OBSERVER}
-    with new_observer(tmp_path, ensemble, 101, settings) as observer:
+    if is_pkcs12:
+        for kind, path in (("key", files.keys), ("trust", files.trusted)):
+            settings[f"ssl.quorum.{kind}Store.location"] = path
+            settings[f"ssl.quorum.{kind}Store.password"] = STORE_PASSWORD
+    with new_observer(tmp_path, ensemble, 101 + is_pkcs12, settings) as observer:
         assert "Leader: 127.0.0.1:" in observer.ask("srvr")
         client = observer.client()
         client.start(timeout=10)
-        client.create("/secured")
+        client.create(f"/secured-{is_pkcs12}")
         client.stop()
         client.close()
-        assert 'keeper"s' not in observer.log + observer.ask("conf")
+        shown = observer.log + observer.ask("conf")
+        assert 'keeper"s' not in shown
+        assert STORE_PASSWORD not in shown
 
 
 @pytest.mark.parametrize(
@@ -106,7 +123,7 @@ def test_an_observer_that_cannot_prove_itself_stays_outside(
     trustme.CA().cert_pem.write_to_path(other)
     changed = {key: other if value is None else value for key, value in changes.items()}
     settings = {**settings_of(files), **OF_OBSERVER, **changed}
-    observer = new_observer(tmp_path / "observer", ensemble, 102, settings)
+    observer = new_observer(tmp_path / "observer", ensemble, 103, settings)
     try:
         with observer:
             wait_until(lambda: said in observer.log, said)

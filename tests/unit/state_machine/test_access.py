@@ -92,6 +92,20 @@ def test_a_scheme_without_a_provider_is_refused(schemes: set[str], entry: Id) ->
     assert refused.value.code is ErrorCode.INVALID_ACL
 
 
+@pytest.mark.parametrize("name", ["spiffe://example.org/worker", "10.0.0.1", "CN=ada", ""])
+def test_an_id_of_x509_must_be_a_subject_unless_alternative_names_are_ids(name: str) -> None:
+    acl = (ACL(31, Id("x509", name)),)
+    rules = Rules(schemes=frozenset({"x509"}))
+    assert access.resolve(acl, NOBODY, "/a", rules._replace(has_x509_subjects=False)) == acl
+    if "=" in name:
+        assert access.resolve(acl, NOBODY, "/a", rules) == acl
+        return
+    for without in (rules, Rules(has_x509_subjects=False)):
+        with pytest.raises(RequestError) as refused:
+            access.resolve(acl, NOBODY, "/a", without)
+        assert refused.value.code is ErrorCode.INVALID_ACL
+
+
 def entries_of(count: int) -> AclList:
     return tuple(ACL(1, Id("digest", f"u{number}:x")) for number in range(count))
 

@@ -241,7 +241,7 @@ def _configured(config: Config) -> str:
     listeners = []
     if config.client_port != NO_CLIENTS:
         listeners.append(("clients", config.client_address, config.client_port))
-    if config.tls is not None:
+    if config.tls is not None and config.tls.listener is not None:
         listeners.append(("TLS clients", *config.tls.listener))
     if config.admin is not None:
         listeners.append(("admin", *config.admin.listener))

@@ -243,18 +243,18 @@ def _with_tls(connection: socket.socket, config: TlsConfig) -> socket.socket:
     """
     import ssl  # noqa: PLC0415 -- most servers do not need it
 
-    from zoolet.server.sockets.tls import load_key  # noqa: PLC0415 -- see above
+    from zoolet.server.sockets.stores import load_key  # noqa: PLC0415 -- see above
 
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    load_key(context, config.key_store, config.key_store_password, "ssl")
+    load_key(context, config.key_store)
     return context.wrap_socket(connection)
 
 
 def client_address(config: Config) -> tuple[str, int]:
     """Return the address and the port at which this machine's programs connect to the server."""
     address, port = config.client_address, config.client_port
-    if port == NO_CLIENTS and config.tls is not None:
+    if port == NO_CLIENTS and config.tls is not None and config.tls.listener is not None:
         address, port = config.tls.listener
     return "127.0.0.1" if address is None else address, port
 

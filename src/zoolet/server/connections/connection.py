@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zoolet.server.connections.batches import Batch, Hold
     from zoolet.server.sasl.exchanges import Exchange
     from zoolet.server.sockets.admission import AcceptedSocket
+    from zoolet.server.zoo_cfg.config import X509Config
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +62,13 @@ class Requests:
         *,
         limited: LogLimiter,
         keeps_alive: bool,
-        x509_super_user: str = "",
+        x509: "X509Config | None" = None,
     ) -> None:
         self.max_frame_bytes = max_frame_bytes
         self.scheduler = scheduler
         self.limited = limited
         self.keeps_alive = keeps_alive
-        self.x509_super_user = x509_super_user
+        self.x509 = x509
         self.is_held = False
 
     def connection_opened(self, connection: "Connection") -> None:
@@ -170,12 +171,15 @@ class Connection(ReceivingSide):
         transport.set_write_buffer_limits(high=CHUNK_BYTES - 1)
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
-            from zoolet.server.sockets.tls import proven_by  # noqa: PLC0415 -- only for TLS
-
             self.is_secure = True
-            requests = self._requests
-            proven = proven_by(ssl_object, requests.x509_super_user, requests.limited)
-            self.identities = self.identities.with_(proven)
+            x509 = self._requests.x509
+            if x509 is not None:
+                from zoolet.server.sockets.certificate_ids import (  # noqa: PLC0415 -- only for TLS
+                    proven_by,
+                )
+
+                proven = proven_by(ssl_object, x509, self._requests.limited)
+                self.identities = self.identities.with_(proven)
         if self._requests.keeps_alive:
             peer = cast("socket.socket", transport.get_extra_info("socket"))
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

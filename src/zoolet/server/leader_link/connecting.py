@@ -10,7 +10,8 @@ from typing import Final
 from zoolet.model.ensemble import QuorumAddress
 from zoolet.server.leader_link.channel import Channel
 from zoolet.server.leader_link.errors import LinkError
-from zoolet.server.sockets.tls import load_key, load_trusted, select_versions
+from zoolet.server.sockets.stores import load_key, load_trusted
+from zoolet.server.sockets.tls import select_versions
 from zoolet.server.zoo_cfg.config import QuorumLogin, QuorumTls
 from zoolet.wire.digest_md5 import DigestClient, DigestError
 from zoolet.wire.jute import MalformedError
@@ -31,8 +32,8 @@ def quorum_context(tls: QuorumTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.verifies_host
     select_versions(context, tls.protocols, tls.cipher_suites, "ssl.quorum")
-    load_key(context, tls.key_store, tls.key_store_password, "ssl.quorum")
-    load_trusted(context, tls.trust_store, "ssl.quorum", "the members'")
+    load_key(context, tls.key_store)
+    load_trusted(context, tls.trust_store, "the members'")
     return context
 
 

@@ -147,7 +147,7 @@ class Inspector:
         logs_size = yield from size_of(logs)
         found: dict[str, object] = {
             "clientPort": config.client_port,
-            "secureClientPort": -1 if config.tls is None else config.tls.listener.port,
+            "secureClientPort": config.secure_client_port,
             "dataDir": str(snapshots),
             "dataDirSize": snapshots_size,
             "dataLogDir": str(logs),

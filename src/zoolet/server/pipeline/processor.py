@@ -96,7 +96,7 @@ class RequestProcessor(Requests):
             config.max_frame_bytes,
             scheduler,
             keeps_alive=config.keeps_alive,
-            x509_super_user=config.x509_super_user,
+            x509=config.x509,
             limited=LogLimiter(log, clock.monotonic_ms, _WARNING_INTERVAL_MS),
         )
         self._on_fatal = on_fatal

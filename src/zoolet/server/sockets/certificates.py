@@ -1,6 +1,6 @@
-"""The certificates of the secure port, which may change while the server runs.
+"""The certificates for clients with TLS, which may change while the server runs.
 
-The server imports this module only if zoo.cfg has a secureClientPort.
+The server imports this module only if it serves TLS.
 """
 
 import logging
@@ -23,8 +23,9 @@ class Certificates:
 
     def __init__(self, config: TlsConfig) -> None:
         self._config = config
-        found = (config.key_store, config.key_store_password_path, config.trust_store, config.crl)
-        self._files = tuple(path for path in found if path is not None)
+        stores = (config.key_store, config.trust_store)
+        files = [path for store in stores if store is not None for path in store.files]
+        self._files = (*files, *([] if config.crl is None else [config.crl]))
         self._stamp = stamp_of(self._files)
         self._context = tls_context(config)
 

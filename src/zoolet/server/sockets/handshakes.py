@@ -1,8 +1,11 @@
-"""TLS handshakes of clients: report the reason of a failure in the server's log and to the client.
+"""TLS handshakes of clients.
+
+Reports the reason of a failure in the server's log and to the client, and finds out whether a
+client begins a handshake.
 
 If a handshake fails, asyncio and uvloop close the connection without sending the TLS alert, so the
 client does not learn the reason. ``ServerContext`` sends the alert. The server imports this module
-only if zoo.cfg has a secureClientPort.
+only if it serves TLS.
 """
 
 import asyncio
@@ -63,6 +66,18 @@ class PlainBytesError(ssl.SSLError):
     def __init__(self, data: bytes) -> None:
         super().__init__(f"plain bytes, {data[:_SHOWN_BYTES]!r}")
         self.data = data[:_SHOWN_BYTES]
+
+
+class NothingSentError(ConnectionError):
+    """A client has sent nothing, so it is unknown whether its connection uses TLS.
+
+    Attributes:
+        is_gone: whether the client has closed the connection.
+    """
+
+    def __init__(self, message: str, *, is_gone: bool) -> None:
+        super().__init__(message)
+        self.is_gone = is_gone
 
 
 def cause_of(error: BaseException, timeout_ms: int) -> str:
@@ -155,20 +170,45 @@ async def begins_with_tls(
 ) -> bool:
     """Return whether the first byte that a client sends begins a TLS handshake.
 
-    The byte stays in the socket. Raises TimeoutError if no byte arrives within the timeout, and
-    ConnectionError if the client closes the connection.
+    The byte stays in the socket. Raises NothingSentError if no byte arrives within the timeout, or
+    if the client closes the connection. This function closes the socket if it raises an exception.
     """
+    try:
+        await _until_readable(loop, sock, timeout_ms)
+        return _first_byte_of(sock) == _HANDSHAKE_RECORD
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _first_byte_of(sock: socket.socket) -> int:
+    """Return the first byte in a socket that is readable, without removing it."""
+    try:
+        first = sock.recv(1, socket.MSG_PEEK)
+    except OSError as error:
+        raise NothingSentError(str(error), is_gone=True) from error
+    if not first:
+        raise NothingSentError("the client has closed the connection", is_gone=True)
+    return first[0]
+
+
+async def _until_readable(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, timeout_ms: int
+) -> None:
+    """Wait until a socket has a byte or is closed; raises NothingSentError after the timeout."""
     readable = loop.create_future()
-    loop.add_reader(sock.fileno(), _set_done, readable)
+    descriptor = sock.fileno()
+    loop.add_reader(descriptor, _set_done, readable)
     try:
         async with asyncio.timeout(timeout_ms / 1000):
             await readable
+    except TimeoutError:
+        raise NothingSentError(
+            f"the client has sent nothing within {timeout_ms} ms (nio.sessionlessCnxnTimeout)",
+            is_gone=False,
+        ) from None
     finally:
-        loop.remove_reader(sock.fileno())
-    first = sock.recv(1, socket.MSG_PEEK)
-    if not first:
-        raise ConnectionResetError("the client has closed the connection")
-    return first[0] == _HANDSHAKE_RECORD
+        loop.remove_reader(descriptor)
 
 
 def _set_done(readable: "asyncio.Future[None]") -> None:

@@ -178,6 +178,7 @@ class Acceptor:
         self._limiter = LogLimiter(log, now_ms)
         self._loop = asyncio.get_running_loop()
         self._set_ups: dict[asyncio.Task[None], AcceptedSocket] = {}
+        self._waiting: set[AcceptedSocket] = set()
         self._pauses: dict[ListeningSocket, asyncio.TimerHandle] = {}
         self._spare = _spare_descriptor()
         self._is_closed = False
@@ -196,9 +197,10 @@ class Acceptor:
             listening.socket.close()
         self._pauses.clear()
         for set_up, accepted in tuple(self._set_ups.items()):
-            # Without TLS, the set-up ends in this iteration or the next one. It is not cancelled:
-            # uvloop would close the transport without calling connection_lost of the protocol.
-            if self._tls is not None and accepted.transport is None:
+            # A set-up that does not wait for its client ends in this iteration or the next one. It
+            # is not cancelled: uvloop would close the transport without calling connection_lost of
+            # the protocol.
+            if accepted in self._waiting and accepted.transport is None:
                 set_up.cancel()
         if self._spare is not None:
             os.close(self._spare)
@@ -307,18 +309,10 @@ class Acceptor:
     async def _set_up(self, accepted: AcceptedSocket, protocol: asyncio.Protocol) -> None:
         """Give a connection its transport; a failure affects only this connection."""
         try:
-            if self._tls is None or not await self._uses_tls(accepted):
+            if self._is_closed:
+                accepted.socket.close()  # the client could let the set-up wait
+            elif not await self._connect_with_tls(accepted, protocol):
                 await self._loop.connect_accepted_socket(lambda: protocol, accepted.socket)
-            else:
-                from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
-
-                await handshakes.connect(
-                    self._loop,
-                    lambda: protocol,
-                    accepted.socket,
-                    self._tls(),
-                    self._handshake_timeout_ms,
-                )
         except Exception as error:  # noqa: BLE001 -- no state has changed: see the docstring
             if accepted.transport is None:
                 self._set_up_failed(accepted, error)
@@ -329,20 +323,37 @@ class Acceptor:
                 # The protocol has no transport, so the event loop does not call connection_lost.
                 accepted.closed()
 
-    async def _uses_tls(self, accepted: AcceptedSocket) -> bool:
-        """Return whether a connection to a port with TLS uses TLS."""
-        if not self._accepts_plain:
-            return True
+    async def _connect_with_tls(self, accepted: AcceptedSocket, protocol: asyncio.Protocol) -> bool:
+        """Do the TLS handshake of a connection; False if the connection does not use TLS."""
+        if self._tls is None:
+            return False
         from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
 
-        return await handshakes.begins_with_tls(
-            self._loop, accepted.socket, self._handshake_timeout_ms
-        )
+        self._waiting.add(accepted)
+        try:
+            loop, timeout_ms = self._loop, self._handshake_timeout_ms
+            began_s = loop.time()
+            if self._accepts_plain:
+                if not await handshakes.begins_with_tls(loop, accepted.socket, timeout_ms):
+                    return False
+                timeout_ms = max(1, timeout_ms - int(1000 * (loop.time() - began_s)))
+            await handshakes.connect(
+                loop, lambda: protocol, accepted.socket, self._tls(), timeout_ms
+            )
+        finally:
+            self._waiting.discard(accepted)
+        return True
 
     def _set_up_failed(self, accepted: AcceptedSocket, error: Exception) -> None:
         if self._tls is not None and isinstance(error, OSError):
             from zoolet.server.sockets import handshakes  # noqa: PLC0415 -- loads OpenSSL
 
+            if isinstance(error, handshakes.NothingSentError):
+                if error.is_gone:
+                    self._log_gone(accepted.peer)
+                else:
+                    self._limiter.warning("closing the connection of %s: %s", accepted.peer, error)
+                return
             self._failed_handshakes += 1
             if self._failed_handshakes % HANDSHAKES_PER_COLLECTION == 0:
                 gc.collect(1)

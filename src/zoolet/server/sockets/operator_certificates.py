@@ -6,11 +6,12 @@ The server imports this module only if zoo.cfg enables HTTPS.
 import ssl
 from typing import Final
 
-from zoolet.server.common.errors import ServerError
 from zoolet.server.common.reloaded import Reloaded
-from zoolet.server.sockets.distinguished_names import DerError, subject_in
+from zoolet.server.sockets.der import DerError
+from zoolet.server.sockets.distinguished_names import subject_in
 from zoolet.server.sockets.handshakes import ServerContext
-from zoolet.server.sockets.tls import load_key, load_trusted, select_versions
+from zoolet.server.sockets.stores import load_key, load_trusted
+from zoolet.server.sockets.tls import select_versions
 from zoolet.server.zoo_cfg.config import ClientAuth, OperatorTls
 
 _VERIFY_MODES: Final = {
@@ -22,7 +23,9 @@ _VERIFY_MODES: Final = {
 
 def operator_context(config: OperatorTls) -> Reloaded[ssl.SSLContext]:
     """Return the context, which is made again when its files change; raises ServerError."""
-    files = (config.key_store, config.key_store_password_path, config.trust_store)
+    files = config.key_store.files + (
+        () if config.trust_store is None else config.trust_store.files
+    )
     return Reloaded("the certificates of the admin endpoint", files, lambda: _context(config))
 
 
@@ -30,21 +33,10 @@ def _context(config: OperatorTls) -> ssl.SSLContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     select_versions(context, config.protocols, config.cipher_suites, "ssl")
     context.verify_mode = _VERIFY_MODES[config.client_auth]
-    load_key(context, config.key_store, _password_of(config), config.prefix)
+    load_key(context, config.key_store)
     if config.trust_store is not None:
-        load_trusted(context, config.trust_store, config.prefix, "operators'")
+        load_trusted(context, config.trust_store, "operators'")
     return context
-
-
-def _password_of(config: OperatorTls) -> str:
-    path = config.key_store_password_path
-    if path is None:
-        return config.key_store_password
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        name = f"{config.prefix}.keyStore.passwordPath"
-        raise ServerError(f"{name}: {path} cannot be read: {error}.") from error
 
 
 def subject_of(connection: ssl.SSLObject) -> str:

@@ -1,7 +1,6 @@
-"""TLS for clients: the TLS context of the secure port, and the identities in a certificate.
+"""TLS for clients: the TLS context of the secure port.
 
-The server imports this module only if zoo.cfg has a secureClientPort. Source: Apache ZooKeeper's
-``X509Util``, ``PemReader`` and ``X509AuthenticationProvider``.
+The server imports this module only if it serves TLS. Source: Apache ZooKeeper's ``X509Util``.
 """
 
 import re
@@ -9,11 +8,9 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from zoolet.model.acl import Id
 from zoolet.server.common.errors import ServerError
-from zoolet.server.logs.log_limiter import LogLimiter
-from zoolet.server.sockets.distinguished_names import DerError, subject_in
 from zoolet.server.sockets.handshakes import ServerContext
+from zoolet.server.sockets.stores import load_key, load_trusted
 from zoolet.server.zoo_cfg.config import ClientAuth, TlsConfig
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
@@ -34,23 +31,12 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     select_versions(context, config.protocols, config.cipher_suites, "ssl")
     context.verify_mode = _VERIFY_MODES[config.client_auth]
-    load_key(context, config.key_store, _password_of(config), "ssl")
+    load_key(context, config.key_store)
     if config.trust_store is not None:
-        load_trusted(context, config.trust_store, "ssl", "clients'")
+        load_trusted(context, config.trust_store, "clients'")
     if config.crl is not None:
         _load_revoked(context, config.crl)
     return context
-
-
-def _password_of(config: TlsConfig) -> str:
-    """Return the password of the key store, as its file has it now."""
-    path = config.key_store_password_path
-    if path is None:
-        return config.key_store_password
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ServerError(f"ssl.keyStore.passwordPath: {path} cannot be read: {error}.") from error
 
 
 def _load_revoked(context: ssl.SSLContext, path: Path) -> None:
@@ -68,36 +54,6 @@ def _load_revoked(context: ssl.SSLContext, path: Path) -> None:
             " lists (X509 CRL)."
         )
     context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
-
-
-def load_key(context: ssl.SSLContext, path: Path, password: str, prefix: str) -> None:
-    """Use a private key and its certificates; raises ServerError if the file cannot be used.
-
-    ``prefix`` is the prefix of the keys in zoo.cfg, for messages.
-    """
-    try:
-        context.load_cert_chain(path, password=lambda: password)
-    except (OSError, ssl.SSLError) as error:
-        raise ServerError(
-            f"{prefix}.keyStore.location: {path} cannot be used: {error}. It must be a PEM file"
-            " with the server's private key and its certificates. If the key has a password,"
-            f" {prefix}.keyStore.password must be this password."
-        ) from error
-
-
-def load_trusted(context: ssl.SSLContext, path: Path, prefix: str, whose: str) -> None:
-    """Trust the CAs in a file; raises ServerError if the file cannot be used.
-
-    For messages, ``prefix`` is the prefix of the keys in zoo.cfg, and ``whose`` certificates the
-    CAs sign.
-    """
-    try:
-        context.load_verify_locations(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        raise ServerError(
-            f"{prefix}.trustStore.location: {path} cannot be used: {error}. It must be a PEM file"
-            f" with the certificates of the CAs that sign {whose} certificates."
-        ) from error
 
 
 def select_versions(
@@ -162,31 +118,3 @@ def _openssl_name(suite: str) -> str:
         cipher = "CHACHA20_POLY1305"
     name = cipher if exchange == "RSA" else f"{exchange}-{cipher}"
     return name.replace("_", "-")
-
-
-def proven_by(connection: ssl.SSLObject, super_user: str, limited: LogLimiter) -> tuple[Id, ...]:
-    """Return the identities that a client's certificate proves.
-
-    ``super_user`` is the subject of the super user's certificate; empty if there is none.
-    """
-    subject = _subject_of(connection, limited)
-    if not subject:
-        return ()
-    x509 = Id("x509", subject)
-    return (Id("super", subject), x509) if subject == super_user else (x509,)
-
-
-def _subject_of(connection: ssl.SSLObject, limited: LogLimiter) -> str:
-    """Return the subject of a client's certificate, which is the client's id in the scheme x509.
-
-    The result is empty if the client showed no certificate, if the certificate was not verified, or
-    if its subject is empty.
-    """
-    certificate = connection.getpeercert(binary_form=True)
-    if not certificate or connection.context.verify_mode is ssl.CERT_NONE:
-        return ""
-    try:
-        return subject_in(certificate)
-    except DerError as error:
-        limited.warning("the subject of a client's certificate cannot be read: %s", error)
-        return ""

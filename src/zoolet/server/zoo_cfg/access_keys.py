@@ -35,7 +35,7 @@ ACCESS: Final = (
     property_key(
         "X509AuthenticationProvider.superUser",
         Text("subject"),
-        "the certificate subject of the super user",
+        "the id of the super user in the scheme x509: the subject of its certificate",
     ),
     property_key("enforce.auth.enabled", Flag(False), "apply `enforce.auth.schemes`"),
     property_key(
@@ -98,7 +98,37 @@ ACCESS: Final = (
     ),
 )
 
+_FORK: Final = "LinkedIn's fork of ZooKeeper has this option; Apache ZooKeeper 3.9.5 has not"
+
 OWN_ACCESS: Final = (
+    own_key(
+        "X509AuthenticationProvider.clientCertIdType",
+        Text("`SAN` or another text"),
+        "with `SAN`, the id of a client in the scheme x509 is a subject alternative name of its"
+        f" certificate, see [access.md](access.md); else it is the subject. {_FORK}",
+    ),
+    own_key(
+        "X509AuthenticationProvider.clientCertIdSanMatchType",
+        Number(-1),
+        "with `clientCertIdType=SAN`: the type of the alternative name: 1 (e-mail address), 2 (DNS"
+        " name), 4 (directory name), 6 (URI), 7 (IP address) or 8 (registered id)",
+    ),
+    own_key(
+        "X509AuthenticationProvider.clientCertIdSanMatchRegex",
+        Text("regular expression of Python", ".*"),
+        "with `clientCertIdType=SAN`: exactly one alternative name of the type must match",
+    ),
+    own_key(
+        "X509AuthenticationProvider.clientCertIdSanExtractRegex",
+        Text("regular expression of Python", ".*"),
+        "with `clientCertIdType=SAN`: finds the id in the alternative name that matches",
+    ),
+    own_key(
+        "X509AuthenticationProvider.clientCertIdSanExtractMatcherGroupIndex",
+        Number(0, least=0),
+        "with `clientCertIdType=SAN`: the group of `clientCertIdSanExtractRegex` that is the id; 0:"
+        " all that the expression finds",
+    ),
     own_key(
         "zoolet.saslFailureDelayMs",
         Number(500, least=0, unit="ms"),

@@ -1,8 +1,11 @@
 """The access settings of zoo.cfg: authentication schemes, providers, SASL, the session secret."""
 
+import re
+import warnings
 from pathlib import Path
+from typing import Final
 
-from zoolet.server.zoo_cfg.config import SaslConfig
+from zoolet.server.zoo_cfg.config import AlternativeNameRule, SaslConfig, X509Config
 from zoolet.server.zoo_cfg.sasl_users import UsersError, UserSources
 from zoolet.server.zoo_cfg.settings import Settings
 from zoolet.state_machine.access import DigestRules
@@ -17,6 +20,9 @@ _LEAST_SECRET_CHARACTERS = 16
 _X509_PROVIDER = "org.apache.zookeeper.server.auth.X509AuthenticationProvider"
 _SASL_PROVIDER = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
 _USER_KEYS = "zoolet.saslPassword."
+_X509_KEYS: Final = "X509AuthenticationProvider."
+_NAME_TYPES: Final = {1, 2, 4, 6, 7, 8}
+"""The types of alternative names that have a text in Java."""
 
 
 def digest_rules(settings: Settings) -> DigestRules:
@@ -50,6 +56,46 @@ def acl_schemes(settings: Settings, *, has_tls: bool, digests: DigestRules) -> f
         "x509": has_tls or _X509_PROVIDER in classes,
     }
     return frozenset(scheme for scheme, is_known in schemes.items() if is_known)
+
+
+def x509(settings: Settings) -> X509Config:
+    """Return the settings of the scheme x509. Raises ConfigError for an invalid rule."""
+    super_user = settings.text(f"{_X509_KEYS}superUser")
+    kind = settings.number(f"{_X509_KEYS}clientCertIdSanMatchType")
+    match, extract = (
+        _expression(settings, f"{_X509_KEYS}clientCertIdSan{part}Regex")
+        for part in ("Match", "Extract")
+    )
+    group = settings.number(f"{_X509_KEYS}clientCertIdSanExtractMatcherGroupIndex")
+    if settings.text(f"{_X509_KEYS}clientCertIdType").upper() != "SAN":
+        return X509Config(super_user, None)
+    if kind not in _NAME_TYPES:
+        key = f"{_X509_KEYS}clientCertIdSanMatchType"
+        raise settings.error(
+            key,
+            f"{key} must be the number of a type of names: 1 (e-mail address), 2 (DNS name),"
+            " 4 (directory name), 6 (URI), 7 (IP address) or 8 (registered id)",
+        )
+    if group > extract.groups:
+        key = f"{_X509_KEYS}clientCertIdSanExtractMatcherGroupIndex"
+        raise settings.error(
+            key, f"{key}={group}, but clientCertIdSanExtractRegex has {extract.groups} groups"
+        )
+    return X509Config(super_user, AlternativeNameRule(kind, match, extract, group))
+
+
+def _expression(settings: Settings, name: str) -> re.Pattern[str]:
+    r"""Return a regular expression; as in Java, ``\d``, ``\w`` and ``\s`` mean ASCII only."""
+    text = settings.text(name)
+    try:
+        with warnings.catch_warnings():
+            # Java reads "[a&&b]" and "[[a]b]" in another way than Python, which warns of them.
+            warnings.simplefilter("error", FutureWarning)
+            return re.compile(text, re.ASCII)
+    except (re.error, FutureWarning) as error:
+        raise settings.error(
+            name, f"{text} is not a regular expression of Python: {error}"
+        ) from error
 
 
 def session_secret(settings: Settings) -> str:

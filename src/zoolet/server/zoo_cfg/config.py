@@ -1,5 +1,6 @@
 """The configuration of a server: one immutable value, which ``reading`` creates from a zoo.cfg."""
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -39,28 +40,61 @@ class ClientAuth(Enum):
     NONE = "none"
 
 
-class TlsConfig(NamedTuple):
-    """The settings of the secure port.
+class StoreFormat(Enum):
+    """The format of a key store or a trust store."""
+
+    PEM = "PEM"
+    PKCS12 = "PKCS12"
+
+
+class StoreConfig(NamedTuple):
+    """A key store or a trust store.
 
     Attributes:
-        listener: the address and the port.
-        key_store: the PEM file with the server's private key and certificates.
-        key_store_password: the password of the private key; "" if the key has no password.
-        key_store_password_path: the file with this password, which is read each time that the key
-            store is read; None if the password is not in a file.
-        trust_store: the PEM file with the certificates of the CAs that sign clients'
-            certificates; None if no CA is trusted.
+        prefix: the prefix of its keys in zoo.cfg, for example ``ssl.keyStore``.
+        path: the file.
+        format: the format of the file.
+        password: the password; "" if the store has none.
+        password_path: the file with the password, which is read each time that the store is read;
+            None if the password is not in a file.
+    """
+
+    prefix: str
+    path: Path
+    format: StoreFormat
+    password: str
+    password_path: Path | None
+
+    def __repr__(self) -> str:
+        """Return the prefix and the path without the password."""
+        return f"StoreConfig({self.prefix!r}, {str(self.path)!r})"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        return (self.path,) if self.password_path is None else (self.path, self.password_path)
+
+
+class TlsConfig(NamedTuple):
+    """The settings of TLS for clients.
+
+    Attributes:
+        listener: the address of the secure port; None if there is no such port.
+        unifies_ports: whether the client port serves clients with TLS too
+            (``client.portUnification``).
+        key_store: the store with the server's private key and certificates.
+        trust_store: the store with the certificates of the CAs that sign clients' certificates;
+            None if no CA is trusted.
         crl: the PEM file with the revocation lists of these CAs; None if they are not checked.
         client_auth: whether a client must present a certificate.
         protocols: the enabled TLS versions, from ``PROTOCOLS``.
         cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
     """
 
-    listener: Listener
-    key_store: Path
-    key_store_password: str
-    key_store_password_path: Path | None
-    trust_store: Path | None
+    listener: Listener | None
+    unifies_ports: bool
+    key_store: StoreConfig
+    trust_store: StoreConfig | None
     crl: Path | None
     client_auth: ClientAuth
     protocols: tuple[str, ...]
@@ -71,20 +105,48 @@ class QuorumTls(NamedTuple):
     """The settings of TLS between the members of an ensemble.
 
     Attributes:
-        key_store: the PEM file with this server's private key and certificates.
-        key_store_password: the password of the private key; "" if the key has no password.
-        trust_store: the PEM file with the certificates of the CAs that sign members' certificates.
+        key_store: the store with this server's private key and certificates.
+        trust_store: the store with the certificates of the CAs that sign members' certificates.
         verifies_host: whether the leader's certificate must be for its host.
         protocols: the enabled TLS versions, from ``PROTOCOLS``.
         cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
     """
 
-    key_store: Path
-    key_store_password: str
-    trust_store: Path
+    key_store: StoreConfig
+    trust_store: StoreConfig
     verifies_host: bool
     protocols: tuple[str, ...]
     cipher_suites: tuple[str, ...]
+
+
+class AlternativeNameRule(NamedTuple):
+    """How a client's id is found in the subject alternative names of its certificate.
+
+    Attributes:
+        kind: the type of the name, a number of RFC 5280 (``clientCertIdSanMatchType``).
+        match: exactly one name of this type must match (``clientCertIdSanMatchRegex``).
+        extract: finds the id in this name (``clientCertIdSanExtractRegex``).
+        group: the group of ``extract`` that is the id; 0 means the whole text that it finds
+            (``clientCertIdSanExtractMatcherGroupIndex``).
+    """
+
+    kind: int
+    match: re.Pattern[str]
+    extract: re.Pattern[str]
+    group: int
+
+
+class X509Config(NamedTuple):
+    """The settings of the scheme x509.
+
+    Attributes:
+        super_user: the id of the super user; "" if there is no such user.
+        alternative_name: how the id is found in the alternative names of a certificate; None if the
+            subject is the id.
+    """
+
+    super_user: str
+    alternative_name: AlternativeNameRule | None
 
 
 class QuorumLogin(NamedTuple):
@@ -177,29 +239,19 @@ class OperatorTls(NamedTuple):
     """The settings of HTTPS for the admin endpoint and the metrics.
 
     Attributes:
-        prefix: the prefix of the keys of the stores in zoo.cfg, for messages.
-        key_store: the PEM file with the server's private key and certificates.
-        key_store_password: the password of the private key; "" if the key has no password.
-        key_store_password_path: the file with this password; None if it is not in a file.
-        trust_store: the PEM file with the certificates of the CAs that sign operators'
-            certificates; None if no CA is trusted.
+        key_store: the store with the server's private key and certificates.
+        trust_store: the store with the certificates of the CAs that sign operators' certificates;
+            None if no CA is trusted.
         client_auth: whether an operator must present a certificate.
         protocols: the enabled TLS versions, from ``PROTOCOLS``.
         cipher_suites: Java's names of the cipher suites; empty means OpenSSL's default.
     """
 
-    prefix: str
-    key_store: Path
-    key_store_password: str
-    key_store_password_path: Path | None
-    trust_store: Path | None
+    key_store: StoreConfig
+    trust_store: StoreConfig | None
     client_auth: ClientAuth
     protocols: tuple[str, ...]
     cipher_suites: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        """Return the place of the stores, without the password."""
-        return f"OperatorTls({self.prefix!r}, {str(self.key_store)!r})"
 
 
 class OperatorsConfig(NamedTuple):
@@ -279,8 +331,8 @@ class Config(NamedTuple):
         client_port: the TCP port for clients; 0 means any free port, NO_CLIENTS none at all.
         client_address: the address to listen on; None means all addresses of this machine, IPv4
             and IPv6.
-        tls: the settings of the secure port; None if the server does not serve TLS.
-        x509_super_user: the certificate subject of the super user; "" if there is no such user.
+        tls: the settings of TLS for clients; None if the server does not serve TLS.
+        x509: the settings of the scheme x509.
         creates_directories: whether missing data directories are created (``datadir.autocreate``).
         tick_time_ms: the unit of session timeouts.
         min_session_timeout_ms: the shortest session timeout; shorter ones are raised to it.
@@ -323,7 +375,7 @@ class Config(NamedTuple):
     data_log_dir: Path | None
     client_address: str | None
     tls: TlsConfig | None
-    x509_super_user: str
+    x509: X509Config
     creates_directories: bool
     tick_time_ms: int
     min_session_timeout_ms: int
@@ -357,6 +409,11 @@ class Config(NamedTuple):
     def __repr__(self) -> str:
         """Return the settings that were read, without secrets."""
         return f"Config({dict(self.settings)})"
+
+    @property
+    def secure_client_port(self) -> int:
+        """The secure port; -1 if there is none."""
+        return -1 if self.tls is None or self.tls.listener is None else self.tls.listener.port
 
     @property
     def text(self) -> str:

@@ -4,6 +4,11 @@ from typing import Final
 
 from zoolet.server.zoo_cfg.key import Flag, Key, Number, Source, Text, Use
 
+LARGEST_PORT: Final = 65535
+
+ADDRESS: Final = Text("host name or address")
+ALL_ADDRESSES_NOTE: Final = "`0.0.0.0` and `::` mean all addresses"
+
 Value = Number | Flag | Text
 
 BARE_NOTE: Final = "Apache reads this only as a system property, not from zoo.cfg"
@@ -27,3 +32,8 @@ def bare_key(name: str, value: Value, meaning: str) -> Key:
 def own_key(name: str, value: Value, meaning: str) -> Key:
     """Return a key that Apache does not have."""
     return Key(name, Use.OWN, value=value, meaning=meaning)
+
+
+def port(default: int) -> Number:
+    """Return the type of a key whose value is a TCP port."""
+    return Number(default, least=0, most=LARGEST_PORT, unit="TCP port")

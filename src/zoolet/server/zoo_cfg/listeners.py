@@ -13,6 +13,7 @@ from zoolet.server.zoo_cfg.config import (
 )
 from zoolet.server.zoo_cfg.members import is_observer, only_member, own_member
 from zoolet.server.zoo_cfg.settings import Settings
+from zoolet.server.zoo_cfg.stores import store
 
 _LONGEST_IDLE_MS = 86_400_000
 _PROMETHEUS = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
@@ -53,47 +54,62 @@ def clients(settings: Settings) -> Listener:
 
 
 def tls(settings: Settings) -> TlsConfig | None:
-    """Return the settings of the secure port; None if secureClientPort is not set."""
-    has_port = settings.is_set("secureClientPort")
-    address = settings.address("secureClientPortAddress")
-    port = settings.number("secureClientPort")
-    key_store = settings.pem("ssl.keyStore")
-    trust_store = settings.pem("ssl.trustStore")
+    """Return the settings of TLS for clients.
+
+    None if neither ``secureClientPort`` nor ``client.portUnification`` is set.
+    """
+    secure = _secure_listener(settings)
+    unifies_ports = settings.flag("client.portUnification")
+    key_store = store(settings, "ssl.keyStore")
+    trust_store = store(settings, "ssl.trustStore")
     client_auth = settings.choice("ssl.clientAuth", ClientAuth)
-    password = key_store_password(settings, "ssl.keyStore")
-    password_path = settings.text("ssl.keyStore.passwordPath")
     protocols = protocols_of(settings, "ssl")
     cipher_suites = settings.names("ssl.ciphersuites")
     crl = _crl(settings)
-    if not has_port:
-        if settings.is_set("secureClientPortAddress"):
-            raise settings.error(
-                "secureClientPortAddress", "secureClientPortAddress needs secureClientPort: add it"
-            )
+    if unifies_ports and clients(settings).port == NO_CLIENTS:
+        settings.warn(
+            f"{settings.place('client.portUnification')}: client.portUnification is ignored: there"
+            " is no clientPort."
+        )
+        unifies_ports = False
+    if secure is None and not unifies_ports:
         return None
+    key = "client.portUnification" if secure is None else "secureClientPort"
     if key_store is None:
         raise settings.error(
-            "secureClientPort",
-            "secureClientPort needs ssl.keyStore.location, a PEM file with the server's private key"
-            " and certificates",
+            key,
+            f"{key} needs ssl.keyStore.location, a file with the server's private key and"
+            " certificates",
         )
     if trust_store is None and client_auth is not ClientAuth.NONE:
         raise settings.error(
-            "secureClientPort",
+            key,
             "clients must present a certificate, but the server trusts no CA: set"
             " ssl.trustStore.location, or ssl.clientAuth=none",
         )
     return TlsConfig(
-        Listener(address, port),
+        secure,
+        unifies_ports,
         key_store,
-        password,
-        Path(password_path) if password_path else None,
         trust_store,
         crl,
         client_auth,
         protocols,
         cipher_suites,
     )
+
+
+def _secure_listener(settings: Settings) -> Listener | None:
+    """Return the address of the secure port; None if secureClientPort is not set."""
+    address = settings.address("secureClientPortAddress")
+    port = settings.number("secureClientPort")
+    if settings.is_set("secureClientPort"):
+        return Listener(address, port)
+    if settings.is_set("secureClientPortAddress"):
+        raise settings.error(
+            "secureClientPortAddress", "secureClientPortAddress needs secureClientPort: add it"
+        )
+    return None
 
 
 def _crl(settings: Settings) -> Path | None:
@@ -106,20 +122,6 @@ def _crl(settings: Settings) -> Path | None:
             " ssl.trustStore.location: zoolet does not download such lists",
         )
     return Path(path) if is_on else None
-
-
-def key_store_password(settings: Settings, prefix: str) -> str:
-    """Return the password of a key store; "" if it has none."""
-    name = f"{prefix}.passwordPath"
-    path = settings.text(name)
-    password = settings.text(f"{prefix}.password")
-    if not path:
-        return password
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise settings.error(name, f"{path} cannot be read: {reason}") from error
 
 
 def protocols_of(settings: Settings, prefix: str) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.config import ObserverConfig, QuorumLogin, QuorumTls
-from zoolet.server.zoo_cfg.listeners import key_store_password, protocols_of
+from zoolet.server.zoo_cfg.listeners import protocols_of
 from zoolet.server.zoo_cfg.members import is_observer, members_of, read_my_id
 from zoolet.server.zoo_cfg.operators import uses_quorum_stores
 from zoolet.server.zoo_cfg.settings import Settings
+from zoolet.server.zoo_cfg.stores import store
 
 _NOT_A_MEMBER = "zoolet is not a member of an ensemble"
 _OF_MEMBERS = ("ssl.quorum.crl", "ssl.quorum.hostnameVerification", "ssl.quorum.ocsp")
@@ -24,6 +25,8 @@ _KEYS = (
     "ssl.quorum.ocsp",
     "ssl.quorum.protocol",
     "ssl.quorum.trustStore.location",
+    "ssl.quorum.trustStore.password",
+    "ssl.quorum.trustStore.passwordPath",
     "ssl.quorum.trustStore.type",
     "quorum.auth.enableSasl",
     "quorum.auth.learnerRequireSasl",
@@ -96,9 +99,8 @@ def _tls(settings: Settings) -> QuorumTls | None:
                 f"ssl.quorum.{check}=true is not supported: zoolet does not check whether a"
                 " certificate was revoked. Remove the line",
             )
-    key_store = settings.pem("ssl.quorum.keyStore")
-    trust_store = settings.pem("ssl.quorum.trustStore")
-    password = key_store_password(settings, "ssl.quorum.keyStore")
+    key_store = store(settings, "ssl.quorum.keyStore")
+    trust_store = store(settings, "ssl.quorum.trustStore")
     protocols = protocols_of(settings, "ssl.quorum")
     cipher_suites = settings.names("ssl.quorum.ciphersuites")
     verifies_host = settings.flag("ssl.quorum.hostnameVerification")
@@ -107,11 +109,11 @@ def _tls(settings: Settings) -> QuorumTls | None:
     if key_store is None or trust_store is None:
         raise settings.error(
             "sslQuorum",
-            "sslQuorum=true needs ssl.quorum.keyStore.location, a PEM file with this server's"
-            " private key and certificates, and ssl.quorum.trustStore.location, a PEM file with"
-            " the certificates of the CAs that sign the members' certificates",
+            "sslQuorum=true needs ssl.quorum.keyStore.location, a file with this server's private"
+            " key and certificates, and ssl.quorum.trustStore.location, a file with the"
+            " certificates of the CAs that sign the members' certificates",
         )
-    return QuorumTls(key_store, password, trust_store, verifies_host, protocols, cipher_suites)
+    return QuorumTls(key_store, trust_store, verifies_host, protocols, cipher_suites)
 
 
 def _login(settings: Settings) -> QuorumLogin | None:

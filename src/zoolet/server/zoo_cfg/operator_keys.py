@@ -8,7 +8,8 @@ from typing import Final
 from zoolet.server.zoo_cfg.key import Flag, Number, Text
 from zoolet.server.zoo_cfg.key_rows import own_key, property_key
 
-_PEM_FILE: Final = Text("PEM file")
+_STORE: Final = Text("PEM or PKCS12 file")
+_STORE_TYPE: Final = Text("`PEM`, `PKCS12` or `JKS`")
 
 OPERATORS: Final = (
     property_key(
@@ -38,23 +39,31 @@ OWN_OPERATORS: Final = (
     ),
     own_key(
         "zoolet.admin.keyStore.location",
-        _PEM_FILE,
+        _STORE,
         "the private key and certificates for HTTPS, in place of `ssl.quorum.keyStore.location`",
     ),
-    own_key("zoolet.admin.keyStore.password", Text("password"), "the password of the private key"),
+    own_key("zoolet.admin.keyStore.password", Text("password"), "the password of the key store"),
     own_key(
         "zoolet.admin.keyStore.passwordPath",
         Text("file"),
-        "the file with the password of the private key",
+        "the file with the password of the key store",
     ),
-    own_key("zoolet.admin.keyStore.type", Text("`PEM`"), "the format of the key store"),
+    own_key("zoolet.admin.keyStore.type", _STORE_TYPE, "the format of the key store"),
     own_key(
         "zoolet.admin.trustStore.location",
-        _PEM_FILE,
+        _STORE,
         "the certificates of the CAs that sign operators' certificates; only with"
         " `zoolet.admin.keyStore.location`",
     ),
-    own_key("zoolet.admin.trustStore.type", Text("`PEM`"), "the format of the trust store"),
+    own_key(
+        "zoolet.admin.trustStore.password", Text("password"), "the password of the trust store"
+    ),
+    own_key(
+        "zoolet.admin.trustStore.passwordPath",
+        Text("file"),
+        "the file with the password of the trust store",
+    ),
+    own_key("zoolet.admin.trustStore.type", _STORE_TYPE, "the format of the trust store"),
     own_key(
         "zoolet.admin.usersFile",
         Text("file"),

@@ -14,8 +14,9 @@ from zoolet.server.zoo_cfg.config import (
     OperatorsConfig,
     OperatorTls,
 )
-from zoolet.server.zoo_cfg.listeners import key_store_password, protocols_of
+from zoolet.server.zoo_cfg.listeners import protocols_of
 from zoolet.server.zoo_cfg.settings import Settings
+from zoolet.server.zoo_cfg.stores import store
 
 _OWN: Final = "zoolet.admin"
 _QUORUM: Final = "ssl.quorum"
@@ -56,47 +57,38 @@ def _wants_https(settings: Settings) -> str | None:
 
 def _tls(settings: Settings) -> OperatorTls | None:
     wanted = _wants_https(settings)
-    own_key, own_trust = settings.pem(f"{_OWN}.keyStore"), settings.pem(f"{_OWN}.trustStore")
-    own_password = key_store_password(settings, f"{_OWN}.keyStore")
+    key_store = store(settings, f"{_OWN}.keyStore")
+    trust_store = store(settings, f"{_OWN}.trustStore")
     needs_certificate = settings.flag("admin.needClientAuth")
     if wanted is None:
         name = f"{_OWN}.keyStore.location"
-        if own_key is not None:
+        if key_store is not None:
             raise settings.error(
                 name, f"{name} has no effect without HTTPS: set {_ONLY}=true, or remove the line"
             )
         settings.ignore("admin.needClientAuth", f"{_ONLY} and {_BOTH} are not true")
         return None
-    if own_key is not None:
-        prefix, key_store, trust_store, password = _OWN, own_key, own_trust, own_password
-        versions = "ssl"
-    else:
+    prefix, versions = _OWN, "ssl"
+    if key_store is None:
         prefix = versions = _QUORUM
-        found, trust_store = (
-            settings.pem("ssl.quorum.keyStore"),
-            settings.pem("ssl.quorum.trustStore"),
-        )
-        if found is None:
+        key_store = store(settings, f"{_QUORUM}.keyStore")
+        trust_store = store(settings, f"{_QUORUM}.trustStore")
+        if key_store is None:
             raise settings.error(
                 wanted,
                 f"{wanted}=true needs {_OWN}.keyStore.location (or, as in Apache,"
-                " ssl.quorum.keyStore.location), a PEM file with the server's private key and"
+                " ssl.quorum.keyStore.location), a file with the server's private key and"
                 " certificates",
             )
-        key_store, password = found, key_store_password(settings, "ssl.quorum.keyStore")
     if needs_certificate and trust_store is None:
         raise settings.error(
             "admin.needClientAuth",
             "clients must present a certificate, but the admin endpoint trusts no CA: set"
             f" {prefix}.trustStore.location",
         )
-    path = settings.text(f"{prefix}.keyStore.passwordPath")
     auth = ClientAuth.NEED if needs_certificate else ClientAuth.WANT
     return OperatorTls(
-        prefix,
         key_store,
-        password,
-        Path(path) if path else None,
         trust_store,
         ClientAuth.NONE if trust_store is None else auth,
         protocols_of(settings, versions),

@@ -12,7 +12,7 @@ from pathlib import Path
 from zoolet.model.limits import max_txn_bytes_of
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg import access_rules, auditing, listeners, observers, operators
-from zoolet.server.zoo_cfg.config import AdminConfig, Config, StorageConfig
+from zoolet.server.zoo_cfg.config import AdminConfig, Config, StorageConfig, X509Config
 from zoolet.server.zoo_cfg.settings import Settings, read_settings_text
 from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
@@ -56,6 +56,7 @@ def config_of(settings: Settings) -> Config:
     digests = access_rules.digest_rules(settings)
     schemes = access_rules.acl_schemes(settings, has_tls=tls is not None, digests=digests)
     required = access_rules.required_schemes(settings, schemes)
+    x509 = access_rules.x509(settings)
     data_dir = settings.directory("dataDir")
     if data_dir is None:
         raise settings.missing("dataDir", "the directory for snapshots and logs")
@@ -69,7 +70,7 @@ def config_of(settings: Settings) -> Config:
         client_port=listener.port,
         client_address=listener.address,
         tls=tls,
-        x509_super_user=settings.text("X509AuthenticationProvider.superUser"),
+        x509=x509,
         tick_time_ms=tick_time_ms,
         min_session_timeout_ms=minimum_ms,
         max_session_timeout_ms=maximum_ms,
@@ -80,7 +81,7 @@ def config_of(settings: Settings) -> Config:
         listen_backlog=settings.number("clientPortListenBacklog"),
         keeps_alive=settings.flag("clientTcpKeepAlive"),
         storage=_storage(settings),
-        rules=_rules(settings, max_frame_bytes, schemes),
+        rules=_rules(settings, max_frame_bytes, schemes, x509),
         skips_acl=settings.text("skipACL") == "yes",
         digests=digests,
         sasl=access_rules.sasl(settings, schemes, required),
@@ -147,7 +148,9 @@ def _snap_size_bytes(settings: Settings) -> int:
     return 1024 * size_kib if size_kib > 0 else _NEVER_BYTES
 
 
-def _rules(settings: Settings, max_frame_bytes: int, schemes: frozenset[str]) -> Rules:
+def _rules(
+    settings: Settings, max_frame_bytes: int, schemes: frozenset[str], x509: X509Config
+) -> Rules:
     """Return the limits of the state machine."""
     return Rules(
         allows_ttl=settings.flag("extendedTypesEnabled"),
@@ -161,4 +164,5 @@ def _rules(settings: Settings, max_frame_bytes: int, schemes: frozenset[str]) ->
         most_acl_entries=settings.number("zoolet.maxEntriesPerAcl"),
         most_identities=settings.number("zoolet.maxIdentitiesPerConnection"),
         schemes=schemes,
+        has_x509_subjects=x509.alternative_name is None,
     )

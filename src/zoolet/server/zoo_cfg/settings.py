@@ -301,25 +301,6 @@ class Settings:
             )
         return path
 
-    def pem(self, prefix: str) -> Path | None:
-        """Return the file of a key store or trust store; None if its location is not set.
-
-        Raises ConfigError if the file is not PEM.
-        """
-        name = f"{prefix}.location"
-        location = self.text(name)
-        kind = self.text(f"{prefix}.type")
-        if not location:
-            return None
-        if kind.upper() not in {"", "PEM"} or (not kind and not location.lower().endswith(".pem")):
-            raise self.error(
-                name,
-                f"{location} must be a PEM file (named *.pem, or with {prefix}.type=PEM). Convert a"
-                f" PKCS12 store with: openssl pkcs12 -in {location} -out store.pem -noenc; convert"
-                " a JKS store to PKCS12 first, with keytool -importkeystore",
-            )
-        return Path(location)
-
     def hash(self, name: str) -> str:
         """Return hashlib's name of a hash function, which may have Java's name in zoo.cfg."""
         value = self.text(name)

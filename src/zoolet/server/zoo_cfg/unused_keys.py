@@ -28,7 +28,6 @@ _WATCHES: Final = "it tunes Apache's watch managers"
 _CLIENT: Final = "it is a setting of clients"
 
 REFUSED: Final = (
-    _refused("client.portUnification", "the secure port of zoolet serves TLS only"),
     _refused("ssl.ocsp", "Python's `ssl` cannot ask OCSP responders: use `ssl.crl=true`"),
     _refused(
         "ssl.clientHostnameVerification",
@@ -161,10 +160,9 @@ IGNORED: Final = (
     Key(
         "ssl.handshakeDetectionTimeoutMillis",
         Use.IGNORED,
-        "it is for `client.portUnification`, which is refused",
+        "Apache does not use it for the ports of clients: `nio.sessionlessCnxnTimeout` limits the"
+        " wait for the first byte",
     ),
     Key("ssl.sslProvider", Use.IGNORED, "zoolet always uses OpenSSL"),
-    Key("ssl.trustStore.password", Use.IGNORED, "a PEM trust store has no password"),
-    Key("ssl.trustStore.passwordPath", Use.IGNORED, "a PEM trust store has no password"),
     Key("test.allowDiscontinuousProposals", Use.IGNORED, "it is for Apache's tests"),
 )

@@ -9,10 +9,18 @@ from typing import Final
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
 from zoolet.server.zoo_cfg.access_keys import ACCESS, OWN_ACCESS
 from zoolet.server.zoo_cfg.audit_keys import AUDIT, OWN_AUDIT
-from zoolet.server.zoo_cfg.config import PROTOCOLS
 from zoolet.server.zoo_cfg.key import Flag, Number, Text
-from zoolet.server.zoo_cfg.key_rows import bare_key, file_key, own_key, property_key
+from zoolet.server.zoo_cfg.key_rows import (
+    ADDRESS,
+    ALL_ADDRESSES_NOTE,
+    bare_key,
+    file_key,
+    own_key,
+    port,
+    property_key,
+)
 from zoolet.server.zoo_cfg.operator_keys import OPERATORS, OWN_OPERATORS
+from zoolet.server.zoo_cfg.tls_keys import OWN_TLS, QUORUM_STORES, QUORUM_VERSIONS, TLS
 from zoolet.state_machine.rules import (
     DEFAULT_MOST_ACL_ENTRIES,
     DEFAULT_MOST_EPHEMERALS,
@@ -25,26 +33,15 @@ from zoolet.state_machine.rules import (
 from zoolet.storage.retention import LEAST_SNAPSHOTS
 from zoolet.storage.txn_log import DEFAULT_PREALLOCATE_BYTES
 
-LARGEST_PORT: Final = 65535
-
-_ALL_ADDRESSES_NOTE: Final = "`0.0.0.0` and `::` mean all addresses"
 _SERVERS_NOTE: Final = (
     "with one `server.N` line the server starts standalone; with several lines, or with an"
     " observer, it refuses to start, unless `peerType=observer`"
 )
 _REVOKED_NOTE: Final = "zoolet cannot do this; an observer refuses to start with `true`"
-_PEM_NOTE: Final = "for another format, the error message says how to convert the file"
-
-
-def _port(default: int) -> Number:
-    return Number(default, least=0, most=LARGEST_PORT, unit="TCP port")
 
 
 _DIRECTORY: Final = Text("directory")
-_ADDRESS: Final = Text("host name or address")
 _FILE: Final = Text("file")
-_PEM_FILE: Final = Text("PEM file")
-_PEM: Final = Text("`PEM`")
 
 SAME: Final = (
     # --- Data
@@ -102,16 +99,16 @@ SAME: Final = (
     # --- Sessions and connections
     file_key(
         "clientPort",
-        _port(0),
+        port(0),
         "the port for clients; 0: any free port",
         "if it is not set, zoolet uses the client port at the end of the `server.N` line, of which"
         " it accepts only one; if neither is set, `secureClientPort` must be set",
     ),
     file_key(
         "clientPortAddress",
-        _ADDRESS,
+        ADDRESS,
         "the address of `clientPort`; if it is not set, all addresses",
-        _ALL_ADDRESSES_NOTE,
+        ALL_ADDRESSES_NOTE,
     ),
     file_key(
         "clientPortListenBacklog",
@@ -197,47 +194,13 @@ SAME: Final = (
         "an observer serves read-only clients while there is no leader",
     ),
     file_key("sslQuorum", Flag(False), "connect to the leader with TLS"),
-    property_key(
-        "ssl.quorum.keyStore.location",
-        _PEM_FILE,
-        "an observer's private key and certificates",
-        _PEM_NOTE,
-    ),
-    property_key("ssl.quorum.keyStore.type", _PEM, "the format of the key store", "PEM only"),
-    property_key(
-        "ssl.quorum.keyStore.password", Text("password"), "the password of the private key"
-    ),
-    property_key(
-        "ssl.quorum.keyStore.passwordPath", _FILE, "the file with the password of the private key"
-    ),
-    property_key(
-        "ssl.quorum.trustStore.location",
-        _PEM_FILE,
-        "the certificates of the CAs that sign members' certificates",
-        _PEM_NOTE,
-    ),
-    property_key("ssl.quorum.trustStore.type", _PEM, "the format of the trust store", "PEM only"),
+    *QUORUM_STORES,
     property_key(
         "ssl.quorum.hostnameVerification",
         Flag(True),
         "the leader's certificate must be for its host",
     ),
-    property_key(
-        "ssl.quorum.protocol",
-        Text("`TLSv1.2` or `TLSv1.3`"),
-        "the only TLS version; ignored if `ssl.quorum.enabledProtocols` is set",
-    ),
-    property_key(
-        "ssl.quorum.enabledProtocols",
-        Text("list of versions", ",".join(PROTOCOLS)),
-        "the enabled TLS versions",
-        "Apache's default is TLSv1.3 only",
-    ),
-    property_key(
-        "ssl.quorum.ciphersuites",
-        Text("list of cipher suites"),
-        "Java's names of the cipher suites; if it is not set, OpenSSL's default",
-    ),
+    *QUORUM_VERSIONS,
     property_key("ssl.quorum.crl", Flag(False), "check revocation lists", _REVOKED_NOTE),
     property_key("ssl.quorum.ocsp", Flag(False), "ask OCSP responders", _REVOKED_NOTE),
     file_key("quorum.auth.enableSasl", Flag(False), "allow `quorum.auth.learnerRequireSasl`"),
@@ -271,62 +234,7 @@ SAME: Final = (
         "the most containers and TTL znodes that are deleted in a minute",
     ),
     *ACCESS,
-    # --- TLS
-    file_key(
-        "secureClientPort",
-        _port(0),
-        "the port for clients that use TLS; without `clientPort`, the only port for clients",
-    ),
-    file_key(
-        "secureClientPortAddress",
-        _ADDRESS,
-        "the address of `secureClientPort`; if it is not set, all addresses",
-        _ALL_ADDRESSES_NOTE,
-    ),
-    property_key(
-        "ssl.keyStore.location", _PEM_FILE, "the server's private key and certificates", _PEM_NOTE
-    ),
-    property_key("ssl.keyStore.type", _PEM, "the format of the key store", "PEM only"),
-    property_key("ssl.keyStore.password", Text("password"), "the password of the private key"),
-    property_key(
-        "ssl.keyStore.passwordPath", _FILE, "the file with the password of the private key"
-    ),
-    property_key(
-        "ssl.trustStore.location",
-        _PEM_FILE,
-        "the certificates of the CAs that sign clients' certificates",
-        _PEM_NOTE,
-    ),
-    property_key("ssl.trustStore.type", _PEM, "the format of the trust store", "PEM only"),
-    property_key(
-        "ssl.clientAuth",
-        Text("`need`, `want` or `none`", "need"),
-        "whether a client must present a certificate",
-    ),
-    property_key(
-        "ssl.protocol",
-        Text("`TLSv1.2` or `TLSv1.3`"),
-        "the only TLS version; ignored if `ssl.enabledProtocols` is set",
-    ),
-    property_key(
-        "ssl.enabledProtocols",
-        Text("list of versions", ",".join(PROTOCOLS)),
-        "the enabled TLS versions",
-        "Apache's default is TLSv1.3 only",
-    ),
-    property_key(
-        "ssl.ciphersuites",
-        Text("list of cipher suites"),
-        "Java's names of the cipher suites; if it is not set, OpenSSL's default",
-        "the client's order of preference applies; the list must have all three suites of TLSv1.3,"
-        " or none",
-    ),
-    property_key(
-        "ssl.crl",
-        Flag(False),
-        "refuse certificates of clients that a revocation list contains",
-        "the lists are in the file `zoolet.crlFile`; Apache downloads them",
-    ),
+    *TLS,
     # --- Operators
     *AUDIT,
     *OPERATORS,
@@ -345,7 +253,7 @@ SAME: Final = (
         "Apache's default is all addresses",
     ),
     property_key(
-        "admin.serverPort", _port(8080), "the port of the admin endpoint; 0: any free port"
+        "admin.serverPort", port(8080), "the port of the admin endpoint; 0: any free port"
     ),
     property_key("admin.commandURL", Text("path", "/commands"), "the URL path of the commands"),
     property_key(
@@ -372,10 +280,10 @@ SAME: Final = (
     ),
     file_key(
         "metricsProvider.httpHost",
-        _ADDRESS,
+        ADDRESS,
         "the address of the metrics; if not set, all addresses",
     ),
-    file_key("metricsProvider.httpPort", _port(7000), "the port of the metrics; 0: any free port"),
+    file_key("metricsProvider.httpPort", port(7000), "the port of the metrics; 0: any free port"),
 )
 
 OWN: Final = (
@@ -434,12 +342,7 @@ OWN: Final = (
         "the name with which an observer logs in at the leader, if"
         " `quorum.auth.learnerRequireSasl=true`",
     ),
-    own_key(
-        "zoolet.crlFile",
-        Text("PEM file"),
-        "the revocation lists of the CAs in `ssl.trustStore.location`, for `ssl.crl=true`; the"
-        " server reads it again when it changes",
-    ),
+    *OWN_TLS,
     *OWN_ACCESS,
     *OWN_AUDIT,
     *OWN_OPERATORS,

@@ -7,7 +7,8 @@ import pytest
 import trustme
 
 from tests.support.der import encode, encode_name, random_name
-from zoolet.server.sockets.distinguished_names import DerError, name_as_text, subject_in
+from zoolet.server.sockets.der import DerError
+from zoolet.server.sockets.distinguished_names import name_as_text, subject_in
 
 CN, ORGANISATION, EMAIL = "2.5.4.3", "2.5.4.10", "1.2.840.113549.1.9.1"
 UTF8, IA5 = 12, 22

@@ -420,13 +420,16 @@ class RandomClients:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("is_secure", [False, True])
+@pytest.mark.parametrize(
+    ("is_secure", "accepts_plain"), [(False, False), (True, False), (True, True)]
+)
 def test_nothing_is_left_whatever_clients_do(
-    run: RunOnLoop, tls: ssl.SSLContext, seed: int, is_secure: bool
+    run: RunOnLoop, tls: ssl.SSLContext, seed: int, is_secure: bool, accepts_plain: bool
 ) -> None:
     async def scenario() -> None:
         limits = Limits(30, 20, 8)
-        served = Served(limits, tls if is_secure else None, handshake_timeout_ms=1000)
+        context = tls if is_secure else None
+        served = Served(limits, context, handshake_timeout_ms=1000, accepts_plain=accepts_plain)
         admission = served.admission
         descriptors = await count_when_warm(served)
         clients = RandomClients(served, random.Random(seed), is_secure=is_secure)

@@ -8,7 +8,7 @@ import trustme
 
 from zoolet.server.common.errors import ServerError
 from zoolet.server.sockets.tls import tls_context
-from zoolet.server.zoo_cfg.config import ClientAuth, Listener, TlsConfig
+from zoolet.server.zoo_cfg.config import ClientAuth, Listener, StoreConfig, StoreFormat, TlsConfig
 
 ECDHE_128 = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
 ECDHE_256 = "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384"
@@ -33,7 +33,14 @@ def context_of(
     key_store: Path, protocols: tuple[str, ...] = BOTH, suites: tuple[str, ...] = ()
 ) -> ssl.SSLContext:
     config = TlsConfig(
-        Listener(None, 1), key_store, "", None, None, None, ClientAuth.NONE, protocols, suites
+        Listener(None, 1),
+        False,
+        StoreConfig("ssl.keyStore", key_store, StoreFormat.PEM, "", None),
+        None,
+        None,
+        ClientAuth.NONE,
+        protocols,
+        suites,
     )
     return tls_context(config)
 

@@ -7,7 +7,7 @@ import pytest
 
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.operator.four_letter_words import unknown_words
-from zoolet.server.zoo_cfg.config import Config
+from zoolet.server.zoo_cfg.config import Config, X509Config
 from zoolet.server.zoo_cfg.reading import parse_config, read_config
 from zoolet.state_machine.rules import Rules
 from zoolet.storage.compression import Compression
@@ -60,7 +60,11 @@ def test_three_lines_are_enough() -> None:
         ("clientPortListenBacklog=-9", "listen_backlog", -9),
         ("minSessionTimeout=-5", "min_session_timeout_ms", 0),
         ("znode.container.maxNeverUsedIntervalMs=-1", "container_unused_ms", 0),
-        ("X509AuthenticationProvider.superUser=CN=root,O=x", "x509_super_user", "CN=root,O=x"),
+        (
+            "X509AuthenticationProvider.superUser=CN=root,O=x",
+            "x509",
+            X509Config("CN=root,O=x", None),
+        ),
         ("datadir.autocreate=false", "creates_directories", False),
         ("clientPortAddress=[::1]", "client_address", "::1"),
         ("clientPortAddress=::1", "client_address", "::1"),
@@ -148,12 +152,12 @@ def test_one_member_is_no_ensemble(lines: str) -> None:
     ("line", "said"),
     [
         ("server.1=a:1:2\nserver.2=b:1:2", "zoo.cfg:3: server.1 sets up an ensemble"),
-        ("secureClientPort=2281", "secureClientPort needs ssl.keyStore.location, a PEM file"),
+        ("secureClientPort=2281", "secureClientPort needs ssl.keyStore.location, a file with"),
         (
             "secureClientPort=2281\nssl.keyStore.location=a.pem",
             "the server trusts no CA: set ssl.trustStore.location, or ssl.clientAuth=none",
         ),
-        ("ssl.keyStore.location=store.p12", "Convert a PKCS12 store with: openssl pkcs12"),
+        ("client.portUnification=true", "client.portUnification needs ssl.keyStore.location"),
         ("server.1=a:1:2:observer", "zoo.cfg:3: server.1 sets up an ensemble (an observer)"),
         ("server.1=a:1:2\nserver.2=b:1:2:observer", "zoo.cfg:4: server.2 sets up an ensemble"),
         ("server.1=a:1:2;2182", "clientPort=2181, but server.1 has the client port 2182"),
@@ -162,7 +166,6 @@ def test_one_member_is_no_ensemble(lines: str) -> None:
         ("peerType=observer", "peerType=observer needs the members of the ensemble"),
         ("peerType=arbiter", "peerType=arbiter is not one of 'participant', 'observer'"),
         ("standaloneEnabled=false", "Apache starts an ensemble of one server"),
-        ("client.portUnification=true", "serves TLS only. Remove the line"),
         ("sessionRequireClientSASLAuth=true", "needs the scheme sasl: add authProvider.1=org"),
         ("authProvider.1=com.example.Ldap", "cannot run Java classes. Remove the line"),
         ("ssl.enabledProtocols=TLSv1.1,TLSv1.2", "zoolet has TLSv1.2 and TLSv1.3"),

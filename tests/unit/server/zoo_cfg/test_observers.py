@@ -6,7 +6,13 @@ import pytest
 
 from zoolet.model.ensemble import QuorumAddress
 from zoolet.server.common.errors import ConfigError
-from zoolet.server.zoo_cfg.config import Config, QuorumLogin, QuorumTls
+from zoolet.server.zoo_cfg.config import (
+    Config,
+    QuorumLogin,
+    QuorumTls,
+    StoreConfig,
+    StoreFormat,
+)
 from zoolet.server.zoo_cfg.reading import parse_config
 
 MEMBERS = "server.1=a:2888:3888\nserver.2=[::1]:2889:3889;2181\n"
@@ -47,7 +53,11 @@ def test_an_observer_reads_tls_and_login(tmp_path: Path) -> None:
     found = config.observer
     assert found is not None
     assert found.tls == QuorumTls(
-        Path("/k.pem"), "", Path("/t.pem"), True, ("TLSv1.2", "TLSv1.3"), ()
+        StoreConfig("ssl.quorum.keyStore", Path("/k.pem"), StoreFormat.PEM, "", None),
+        StoreConfig("ssl.quorum.trustStore", Path("/t.pem"), StoreFormat.PEM, "", None),
+        True,
+        ("TLSv1.2", "TLSv1.3"),
+        (),
     )
     assert found.login == QuorumLogin("zoo", "keeper")
     assert found.has_read_only_mode
@@ -77,9 +87,9 @@ def test_its_own_line_may_have_the_port_for_clients(tmp_path: Path) -> None:
         (MEMBERS + "initLimit=10\n", "101", "syncLimit is missing"),
         (MEMBERS + LIMITS + "sslQuorum=true\n", "101", "sslQuorum=true needs ssl.quorum.keyStore"),
         (
-            MEMBERS + LIMITS + TLS.replace("t.pem", "t.jks"),
+            MEMBERS + LIMITS + TLS.replace("t.pem", "t.bcfks"),
             "101",
-            "/t.jks must be a PEM file (named *.pem, or with ssl.quorum.trustStore.type=PEM)",
+            "/t.bcfks has the format BCFKS, which zoolet does not read",
         ),
         (MEMBERS + LIMITS + TLS + "ssl.quorum.crl=true\n", "101", "ssl.quorum.crl=true is not"),
         (
