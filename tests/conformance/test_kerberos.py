@@ -16,6 +16,8 @@ from tests.support.kerberos import (
     GssClient,
     Realm,
     clock,
+    jaas_of_server,
+    java_options,
     log_in,
     offer_of,
     realm_in,
@@ -70,15 +72,6 @@ def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
     yield from realm_in(tmp_path_factory.mktemp("realm"))
 
 
-def jaas_of(directory: Path, keytab: Path) -> Path:
-    path = directory / "jaas.conf"
-    path.write_text(
-        "Server { com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true"
-        f' keyTab="{keytab}" storeKey=true useTicketCache=false principal="{SERVER}"; }};\n'
-    )
-    return path
-
-
 @pytest.fixture(
     scope="module",
     params=[(name, kind) for kind in SETTINGS for name in ("zoolet", "apache")],
@@ -90,24 +83,19 @@ def started(
     name, kind = request.param
     directory = tmp_path_factory.mktemp("server")
     keytab = realm.write_keytab(directory / "server.keytab", SERVER, OTHER)
-    jaas = jaas_of(directory, keytab)
+    jaas = jaas_of_server(directory, keytab)
     running: ExternalServer
-    properties = {
-        "java.security.auth.login.config": jaas,
-        "java.security.krb5.conf": realm.krb5_conf,
-    }
     if name == "zoolet":
-        own: dict[str, object] = {"zoolet.saslFailureDelayMs": 0, **properties}
+        own: dict[str, object] = {
+            "java.security.auth.login.config": jaas,
+            "java.security.krb5.conf": realm.krb5_conf,
+            "zoolet.saslFailureDelayMs": 0,
+        }
         running = ServerProcess(directory / "zoolet", SETTINGS[kind] | own)
     else:
         jars = request.getfixturevalue("apache_jars")
-        options = [f"-D{key}={value}" for key, value in properties.items()]
-        running = ApacheServer(
-            directory / "apache",
-            jars,
-            SETTINGS[kind],
-            ("-Xmx512m", "-XX:+UseSerialGC", *options),
-        )
+        options = java_options(realm, jaas)
+        running = ApacheServer(directory / "apache", jars, SETTINGS[kind], options)
     with running:
         yield Started(running, kind, realm, directory)
 

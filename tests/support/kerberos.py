@@ -3,6 +3,7 @@
 It uses MIT's programs from Debian. The KDC listens on 127.0.0.1 only.
 """
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -23,6 +24,7 @@ from tests.support.waiting import wait_until
 
 REALM: Final = "EXAMPLE.ORG"
 SERVER: Final = f"zookeeper/localhost@{REALM}"
+KERBEROS_MODULE: Final = "com.sun.security.auth.module.Krb5LoginModule"
 PASSWORD: Final = "the password of bob"
 _PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _PROGRAMS: Final = ("krb5kdc", "kadmin.local", "kdb5_util", "kinit", "kvno")
@@ -151,6 +153,12 @@ class Realm:
             self._kdc.wait(10)
             self._kdc = None
 
+    @contextlib.contextmanager
+    def silent_kdc(self) -> Iterator[None]:
+        """Let the port of the KDC, which is stopped, accept connections and never reply."""
+        with socket.create_server(("127.0.0.1", self._port)):
+            yield
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -203,6 +211,26 @@ def realm_in(directory: Path) -> Iterator[Realm]:
         del os.environ["KRB5_CONFIG"]
     else:
         os.environ["KRB5_CONFIG"] = before
+
+
+def jaas_of_server(directory: Path, keytab: Path, more: str = "") -> Path:
+    """Write the JAAS file of a server."""
+    path = directory / "jaas.conf"
+    path.write_text(
+        f"Server {{ {KERBEROS_MODULE} required useKeyTab=true storeKey=true useTicketCache=false"
+        f' keyTab="{keytab}" principal="{SERVER}"; }};\n{more}'
+    )
+    return path
+
+
+def java_options(realm: Realm, jaas: Path) -> tuple[str, ...]:
+    """Return the options of a Java program with Kerberos."""
+    return (
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        f"-Djava.security.auth.login.config={jaas}",
+        f"-Djava.security.krb5.conf={realm.krb5_conf}",
+    )
 
 
 def without_expiry(cache: Path) -> None:
