@@ -13,8 +13,8 @@ TOOLS := .cache/tools
 CHECK_TOOLS := $(TOOLS)/check
 RELEASE_TOOLS := $(TOOLS)/release
 DEBIAN_JARS := /usr/share/java
-APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
-  netty slf4j-api snappy-java
+APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io curator failureaccess guava jackson log4j \
+  metrics-core netty py4j slf4j-api snappy-java
 APACHE_RELEASE := 3.9.5
 APACHE_JARS := .cache/apache-zookeeper-$(APACHE_RELEASE)
 PYSPARK := pyspark-4.3.0
@@ -39,7 +39,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-observer bench-archive bench-compare bench-jobs \
-  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
+  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools kerberos python docs \
   lint types format pure clean
 
 help: ## Show this list
@@ -177,7 +177,7 @@ $(BENCH_TOOLS):
 	  || { echo "The benchmarks need a C compiler: install Debian's packages gcc, libc6-dev and libssl-dev." >&2; exit 1; }
 	@touch $@
 
-conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
+conformance: $(READY) apache kerberos $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
 	  --seeds=$(SEEDS) --requests=10000 --observer-seeds=10 --ensemble-members=3
 	$(BIN)/python -m pytest -n 2 --timeout 900 -k "apache or leader" --apache-jars=$(APACHE_JARS) \
@@ -284,7 +284,7 @@ redis:
 
 # One after the other: apt-get works for one caller at a time.
 system-packages:
-	@for name in apache postgresql manifest-tools page-tools; do $(MAKE) --no-print-directory $$name || exit 1; done
+	@for name in apache postgresql manifest-tools page-tools kerberos; do $(MAKE) --no-print-directory $$name || exit 1; done
 
 # PostgreSQL, as the store of large results; no cluster is made but the tests' own.
 postgresql:
@@ -295,6 +295,25 @@ postgresql:
 	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	          postgresql >/dev/null; } \
 	  || echo "The test of the result store in PostgreSQL will be skipped: it needs Debian's package postgresql." >&2
+
+# A KDC for the tests, and the Python packages that are compiled with MIT Kerberos.
+KERBEROS := $(VENV)/.kerberos
+KDC := { command -v krb5kdc || test -x /usr/sbin/krb5kdc; } && command -v kinit \
+  && ls /usr/lib/*/faketime/libfaketime.so.1 && test -e /usr/include/krb5.h
+kerberos: $(INSTALLED)
+	@{ $(KDC) && { test -e $(KERBEROS) || command -v gcc; }; } >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's Kerberos to log in with ..." \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	          krb5-kdc krb5-admin-server krb5-user faketime libkrb5-dev gcc libc6-dev python3-dev >/dev/null; } \
+	  || echo "The tests of Kerberos will be skipped: they need Debian's packages krb5-kdc, krb5-admin-server," \
+	          "krb5-user, faketime, libkrb5-dev and gcc." >&2
+	@! { $(KDC); } >/dev/null 2>&1 || $(MAKE) --no-print-directory --silent $(KERBEROS) \
+	  || echo "The tests of Kerberos will be skipped: the packages of requirements/kerberos.txt cannot be compiled." >&2
+
+$(KERBEROS): requirements/kerberos.txt
+	@echo "Installing the packages of $< into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 # Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
 apache:
@@ -475,7 +494,7 @@ UV_COMPILE = $(RELEASE_TOOLS)/bin/uv pip compile --quiet --universal --python-ve
   $(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE)))
 lock: $(RELEASE_TOOLS)/.installed ## Write the versions and hashes of all packages that make installs; UPGRADE=NAME or all
 	$(UV_COMPILE) --extra dev --output-file $(LOCK) pyproject.toml requirements/dev.in
-	@for name in check actionlint release; do \
+	@for name in check actionlint release kerberos; do \
 	  $(UV_COMPILE) --output-file requirements/$$name.txt requirements/$$name.in || exit 1; done
 
 # The environment has only what a user gets who installs the wheel.
