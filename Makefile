@@ -139,16 +139,16 @@ sizes: $(READY) apache ## Measure sizes and times of the wheels in dist/, beside
 release: $(READY) ## Set the version, close the changelog's section, commit and tag: VERSION=
 	@$(BIN)/python -m release.version "$(VERSION)"
 
-bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
+bench: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.restart
 	$(BIN)/python -m benchmarks.snapshot_pause
 	$(BIN)/python -m benchmarks.growth
 
-bench-observer: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
+bench-observer: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
 	$(BIN)/python -m benchmarks.observer
 
-bench-archive: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure what an archiver costs an ensemble (five minutes)
+bench-archive: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure what an archiver costs an ensemble (five minutes)
 	$(BIN)/python -m benchmarks.archive
 
 # ONLY=NAME runs one attack (`python -m benchmarks.attack --list` prints their names), SCALE=0.1 makes
@@ -177,7 +177,7 @@ $(BENCH_TOOLS):
 	  || { echo "The benchmarks need a C compiler: install Debian's packages gcc, libc6-dev and libssl-dev." >&2; exit 1; }
 	@touch $@
 
-conformance: $(READY) apache kerberos $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
+conformance: $(READY) apache kerberos $(APACHE_JARS)/.with-curator $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
 	  --seeds=$(SEEDS) --requests=10000 --observer-seeds=10 --ensemble-members=3
 	$(BIN)/python -m pytest -n 2 --timeout 900 -k "apache or leader" --apache-jars=$(APACHE_JARS) \
@@ -185,7 +185,7 @@ conformance: $(READY) apache kerberos $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.i
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
 
 # What users run, with all clients connected to an observer of an ensemble of three members.
-observer-clients: $(READY) apache postgresql $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Run the tests of clients, recipes and jobs on an observer
+observer-clients: $(READY) apache postgresql $(APACHE_JARS)/.with-curator $(KAZOO_SUITE)/.installed ## Run the tests of clients, recipes and jobs on an observer
 	$(BIN)/python -m pytest -n 2 --timeout 900 --on-observer --ensemble-members=3 --apache-jars=$(APACHE_JARS) \
 	  tests/integration/client tests/integration/jobs tests/conformance/test_client.py tests/crash/test_client_ensemble.py
 	$(BIN)/python -m pytest -s --timeout 900 --on-observer --ensemble-members=3 --apache-jars=$(APACHE_JARS) \
@@ -212,7 +212,7 @@ client-faults: $(READY) apache ## Kill an ensemble's leader 20 times under both 
 	  --client-leader-kills=20 --client-threads-s=60
 
 # Also `make test` runs this test, with Debian's Apache ZooKeeper, and without its output.
-migration: $(READY) apache $(APACHE_JARS)/.unpacked ## Move a server to three Apache members and back under clients and jobs
+migration: $(READY) apache $(APACHE_JARS)/.with-curator ## Move a server to three Apache members and back under clients and jobs
 	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py
 	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py --apache-jars=$(APACHE_JARS)
 
@@ -224,12 +224,12 @@ flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail 
 	  $(BIN)/python -m pytest -n 2 --quiet tests/flakes/suite.py || exit 1; done
 
 # SEED= repeats the choices of a run. The timing of processes differs each time.
-observer-faults: $(READY) apache $(APACHE_JARS)/.unpacked ## Let servers and links of an observed ensemble fail 50 times under writers; SEED=
+observer-faults: $(READY) apache $(APACHE_JARS)/.with-curator ## Let servers and links of an observed ensemble fail 50 times under writers; SEED=
 	$(BIN)/python -m pytest -s --timeout 3600 tests/crash/test_observer_faults.py \
 	  --apache-jars=$(APACHE_JARS) --observer-rounds=50 $(addprefix --observer-seed=,$(SEED))
 
 # SEED= repeats the choices of a run. The timing of processes differs each time.
-archive-faults: $(READY) apache $(APACHE_JARS)/.unpacked ## Kill the archiver, the leader and the object store under writers; SECONDS=, SEED=
+archive-faults: $(READY) apache $(APACHE_JARS)/.with-curator ## Kill the archiver, the leader and the object store under writers; SECONDS=, SEED=
 	$(BIN)/python -m pytest -s --timeout 7200 tests/crash/test_archive_faults.py \
 	  --apache-jars=$(APACHE_JARS) --archive-seconds=$(or $(SECONDS),600) $(addprefix --archive-seed=,$(SEED))
 
@@ -332,7 +332,7 @@ $(KAZOO_SUITE)/.installed: tests/conformance/kazoo_suite/requirements.txt pyproj
 
 # PySpark's source distribution contains the jars of this release; nothing else of it is kept. Its dependencies have
 # other versions than those that Apache ships; the server does not depend on that.
-$(APACHE_JARS)/.unpacked:
+$(APACHE_JARS)/.with-curator:
 	@echo "Getting Apache ZooKeeper $(APACHE_RELEASE) (456 MB with what it comes in) ..."
 	@mkdir -p $(APACHE_JARS)/download
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
