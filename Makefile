@@ -14,8 +14,8 @@ CHECK_TOOLS := $(TOOLS)/check
 RELEASE_TOOLS := $(TOOLS)/release
 FUZZ_TOOLS := $(TOOLS)/fuzz
 DEBIAN_JARS := /usr/share/java
-APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io jackson log4j metrics-core \
-  netty slf4j-api snappy-java
+APACHE_JAR_NAMES := zookeeper audience-annotations commons-cli commons-io curator failureaccess guava jackson log4j \
+  metrics-core netty py4j slf4j-api snappy-java
 APACHE_RELEASE := 3.9.5
 APACHE_JARS := .cache/apache-zookeeper-$(APACHE_RELEASE)
 PYSPARK := pyspark-4.3.0
@@ -40,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-secure bench-observer bench-archive bench-compare bench-jobs \
-  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools python docs \
+  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools kerberos python docs \
   lint types format pure clean
 
 help: ## Show this list
@@ -140,19 +140,19 @@ sizes: $(READY) apache ## Measure sizes and times of the wheels in dist/, beside
 release: $(READY) ## Set the version, close the changelog's section, commit and tag: VERSION=
 	@$(BIN)/python -m release.version "$(VERSION)"
 
-bench: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
+bench: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.restart
 	$(BIN)/python -m benchmarks.snapshot_pause
 	$(BIN)/python -m benchmarks.growth
 
-bench-secure: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure SASL, ACLs and TLS, and all three beside Apache ZooKeeper (five minutes)
+bench-secure: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure SASL, ACLs and TLS, and all three beside Apache ZooKeeper (five minutes)
 	$(BIN)/python -m benchmarks.secure
 
-bench-observer: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
+bench-observer: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
 	$(BIN)/python -m benchmarks.observer
 
-bench-archive: $(READY) apache $(APACHE_JARS)/.unpacked $(BENCH_TOOLS) ## Measure what an archiver costs an ensemble (five minutes)
+bench-archive: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure what an archiver costs an ensemble (five minutes)
 	$(BIN)/python -m benchmarks.archive
 
 # ONLY=NAME runs one attack (`python -m benchmarks.attack --list` prints their names), SCALE=0.1 makes
@@ -181,7 +181,7 @@ $(BENCH_TOOLS):
 	  || { echo "The benchmarks need a C compiler: install Debian's packages gcc, libc6-dev and libssl-dev." >&2; exit 1; }
 	@touch $@
 
-conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
+conformance: $(READY) apache kerberos $(APACHE_JARS)/.with-curator $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
 	  --seeds=$(SEEDS) --requests=10000 --observer-seeds=10 --ensemble-members=3
 	$(BIN)/python -m pytest -n 2 --timeout 900 -k "apache or leader" --apache-jars=$(APACHE_JARS) \
@@ -189,7 +189,7 @@ conformance: $(READY) apache $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed 
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
 
 # What users run, with all clients connected to an observer of an ensemble of three members.
-observer-clients: $(READY) apache postgresql $(APACHE_JARS)/.unpacked $(KAZOO_SUITE)/.installed ## Run the tests of clients, recipes and jobs on an observer
+observer-clients: $(READY) apache postgresql $(APACHE_JARS)/.with-curator $(KAZOO_SUITE)/.installed ## Run the tests of clients, recipes and jobs on an observer
 	$(BIN)/python -m pytest -n 2 --timeout 900 --on-observer --ensemble-members=3 --apache-jars=$(APACHE_JARS) \
 	  tests/integration/client tests/integration/jobs tests/conformance/test_client.py tests/crash/test_client_ensemble.py
 	$(BIN)/python -m pytest -s --timeout 900 --on-observer --ensemble-members=3 --apache-jars=$(APACHE_JARS) \
@@ -216,7 +216,7 @@ client-faults: $(READY) apache ## Kill an ensemble's leader 20 times under both 
 	  --client-leader-kills=20 --client-threads-s=60
 
 # Also `make test` runs this test, with Debian's Apache ZooKeeper, and without its output.
-migration: $(READY) apache $(APACHE_JARS)/.unpacked ## Move a server to three Apache members and back under clients and jobs
+migration: $(READY) apache $(APACHE_JARS)/.with-curator ## Move a server to three Apache members and back under clients and jobs
 	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py
 	$(BIN)/python -m pytest -s -q -p no:logging tests/crash/test_ensemble_migration.py --apache-jars=$(APACHE_JARS)
 
@@ -233,12 +233,12 @@ flakes: $(READY) ## Run 500 small tests of the fixtures 20 times: none may fail 
 	  $(BIN)/python -m pytest -n 2 --quiet tests/flakes/suite.py || exit 1; done
 
 # SEED= repeats the choices of a run. The timing of processes differs each time.
-observer-faults: $(READY) apache $(APACHE_JARS)/.unpacked ## Let servers and links of an observed ensemble fail 50 times under writers; SEED=
+observer-faults: $(READY) apache $(APACHE_JARS)/.with-curator ## Let servers and links of an observed ensemble fail 50 times under writers; SEED=
 	$(BIN)/python -m pytest -s --timeout 3600 tests/crash/test_observer_faults.py \
 	  --apache-jars=$(APACHE_JARS) --observer-rounds=50 $(addprefix --observer-seed=,$(SEED))
 
 # SEED= repeats the choices of a run. The timing of processes differs each time.
-archive-faults: $(READY) apache $(APACHE_JARS)/.unpacked ## Kill the archiver, the leader and the object store under writers; SECONDS=, SEED=
+archive-faults: $(READY) apache $(APACHE_JARS)/.with-curator ## Kill the archiver, the leader and the object store under writers; SECONDS=, SEED=
 	$(BIN)/python -m pytest -s --timeout 7200 tests/crash/test_archive_faults.py \
 	  --apache-jars=$(APACHE_JARS) --archive-seconds=$(or $(SECONDS),600) $(addprefix --archive-seed=,$(SEED))
 
@@ -293,7 +293,7 @@ redis:
 
 # One after the other: apt-get works for one caller at a time.
 system-packages:
-	@for name in apache postgresql manifest-tools page-tools; do $(MAKE) --no-print-directory $$name || exit 1; done
+	@for name in apache postgresql manifest-tools page-tools kerberos; do $(MAKE) --no-print-directory $$name || exit 1; done
 
 # PostgreSQL, as the store of large results; no cluster is made but the tests' own.
 postgresql:
@@ -304,6 +304,25 @@ postgresql:
 	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	          postgresql >/dev/null; } \
 	  || echo "The test of the result store in PostgreSQL will be skipped: it needs Debian's package postgresql." >&2
+
+# A KDC for the tests, and the Python packages that are compiled with MIT Kerberos.
+KERBEROS := $(VENV)/.kerberos
+KDC := { command -v krb5kdc || test -x /usr/sbin/krb5kdc; } && command -v kinit \
+  && ls /usr/lib/*/faketime/libfaketime.so.1 && test -e /usr/include/krb5.h
+kerberos: $(INSTALLED)
+	@{ $(KDC) && { test -e $(KERBEROS) || command -v gcc; }; } >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's Kerberos to log in with ..." \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	          krb5-kdc krb5-admin-server krb5-user faketime libkrb5-dev gcc libc6-dev python3-dev >/dev/null; } \
+	  || echo "The tests of Kerberos will be skipped: they need Debian's packages krb5-kdc, krb5-admin-server," \
+	          "krb5-user, faketime, libkrb5-dev and gcc." >&2
+	@! { $(KDC); } >/dev/null 2>&1 || $(MAKE) --no-print-directory --silent $(KERBEROS) \
+	  || echo "The tests of Kerberos will be skipped: the packages of requirements/kerberos.txt cannot be compiled." >&2
+
+$(KERBEROS): requirements/kerberos.txt
+	@echo "Installing the packages of $< into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 # Apache ZooKeeper, its Java and C clients: what zoolet is compared with, and no part of it.
 apache:
@@ -322,7 +341,7 @@ $(KAZOO_SUITE)/.installed: tests/conformance/kazoo_suite/requirements.txt pyproj
 
 # PySpark's source distribution contains the jars of this release; nothing else of it is kept. Its dependencies have
 # other versions than those that Apache ships; the server does not depend on that.
-$(APACHE_JARS)/.unpacked:
+$(APACHE_JARS)/.with-curator:
 	@echo "Getting Apache ZooKeeper $(APACHE_RELEASE) (456 MB with what it comes in) ..."
 	@mkdir -p $(APACHE_JARS)/download
 	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
@@ -488,7 +507,7 @@ UV_COMPILE = $(RELEASE_TOOLS)/bin/uv pip compile --quiet --universal --python-ve
   $(if $(UPGRADE),$(if $(filter all,$(UPGRADE)),--upgrade,--upgrade-package $(UPGRADE)))
 lock: $(RELEASE_TOOLS)/.installed ## Write the versions and hashes of all packages that make installs; UPGRADE=NAME or all
 	$(UV_COMPILE) --extra dev --output-file $(LOCK) pyproject.toml requirements/dev.in
-	@for name in check actionlint release fuzz pip-audit; do \
+	@for name in check actionlint release fuzz pip-audit kerberos; do \
 	  $(UV_COMPILE) --output-file requirements/$$name.txt requirements/$$name.in || exit 1; done
 
 # The environment has only what a user gets who installs the wheel.

@@ -5,6 +5,7 @@ figures in the text with the code, and it tries what the text says. For a new ro
 """
 
 import re
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -207,7 +208,7 @@ def ephemerals(cell: str, server: EmbeddedServer, client: KazooClient) -> None:
 
 
 def access(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
-    assert cell == "ACLs with world, auth, digest, ip, x509 and sasl (DIGEST-MD5)"
+    assert cell == "ACLs with world, auth, digest, ip, x509 and sasl (DIGEST-MD5, Kerberos)"
     client.add_auth("digest", "user:password")
     ids = {"world": "anyone", "auth": "", "digest": "u:x", "ip": "10.0.0.0/8"}
     for number, (scheme, name) in enumerate(ids.items()):
@@ -216,7 +217,15 @@ def access(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
         client.create("/sasl", acl=[make_acl("sasl", "user", all=True)])
     provider = "org.apache.zookeeper.server.auth.{}AuthenticationProvider"
     assert "x509" in config(f"authProvider.x509={provider.format('X509')}").rules.schemes
-    assert "sasl" in config(f"authProvider.sasl={provider.format('SASL')}").rules.schemes
+    sasl = f"authProvider.sasl={provider.format('SASL')}"
+    with tempfile.NamedTemporaryFile() as keytab:
+        keytab.write(b"\5\2")
+        keytab.flush()
+        principal = "zoolet.kerberosPrincipal=zookeeper/a@R"
+        with_sasl = config(sasl, f"zoolet.kerberosKeytab={keytab.name}", principal)
+    assert "sasl" in with_sasl.rules.schemes
+    assert with_sasl.sasl is not None
+    assert with_sasl.sasl.kerberos is not None
 
 
 def tls(cell: str, _: EmbeddedServer, __: KazooClient) -> None:

@@ -12,6 +12,7 @@ EXTRAS: Final = {
     "cryptography": "archive",
     "fsspec": "archive",
     "greenlet": "jobs",
+    "gssapi": "kerberos",
     "prompt_toolkit": "shell",
     "opentelemetry": "opentelemetry",
     "psycopg": "postgresql",

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from zoolet.shell import commands  # noqa: F401 -- fills the table of commands
 from zoolet.shell.context import Context
 from zoolet.shell.errors import CommandError
+from zoolet.shell.java_flags import krb5_conf_of_java
 from zoolet.shell.output import Output
 from zoolet.shell.runner import FAILED, Shell
 from zoolet.shell.settings import Settings, read_settings
@@ -21,6 +22,8 @@ from zoolet.shell.settings import Settings, read_settings
 def main(argv: list[str]) -> int:
     """Run the shell; return the exit status."""
     settings = read_settings(argv, os.environ)
+    if path := krb5_conf_of_java(os.environ):
+        os.environ["KRB5_CONFIG"] = path
     _prepare_streams()
     output = Output(is_json=settings.is_json, has_pager=settings.has_pager)
     try:

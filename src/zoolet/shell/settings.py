@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoolet.client.connecting.jaas_login import LoginFileError
 from zoolet.client.connecting.options import DEFAULT_HOSTS
-from zoolet.client.connecting.sasl import LoginFileError
 from zoolet.client.connecting.settings import (
     AUTH_VARIABLE,
     SERVER_VARIABLE,

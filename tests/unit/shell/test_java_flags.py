@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from zoolet.client.connecting.jaas_login import LoginFileError
 from zoolet.client.connecting.options import Credential
-from zoolet.client.connecting.sasl import LoginFileError
-from zoolet.shell.java_flags import with_login_of_java
+from zoolet.shell.java_flags import krb5_conf_of_java, with_login_of_java
 
 MODULE = "org.apache.zookeeper.server.auth.DigestLoginModule"
 
@@ -74,3 +74,68 @@ def test_files_and_variables_that_cannot_be_read(tmp_path: Path) -> None:
         with_login_of_java((), environment)
     with pytest.raises(LoginFileError, match="CLIENT_JVMFLAGS cannot be read"):
         with_login_of_java((), {"CLIENT_JVMFLAGS": "'open"})
+
+
+KERBEROS = "com.sun.security.auth.module.Krb5LoginModule required"
+CACHE = "useTicketCache=true"
+CANONICALIZE = "zookeeper.sasl.client.canonicalize.hostname"
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "text"),
+    [
+        (CACHE, "", ""),
+        (
+            f'{CACHE} ticketCache="/tmp/c" principal=bob',
+            "",
+            "principal=bob,cache=/tmp/c",
+        ),
+        (
+            f'{CACHE} ticketCache="/c" useKeyTab=true keyTab="FILE:/k" principal="bob@R"',
+            "",
+            "principal=bob@R,keytab=/k",
+        ),
+        (
+            CACHE,
+            f"-Dzookeeper.sasl.client.username=zk -D{CANONICALIZE}=false",
+            "service=zk,canonicalize=false",
+        ),
+        (
+            CACHE,
+            "-Dzookeeper.server.principal=zk/a -Dzookeeper.server.realm=R",
+            "server=zk/a,realm=R",
+        ),
+        (CACHE, "-Dzookeeper.server.principal=zk/a@R", "server=zk/a@R"),
+    ],
+)
+def test_kerberos(tmp_path: Path, options: str, flags: str, text: str) -> None:
+    path = tmp_path / "jaas.conf"
+    path.write_text(f"Client {{ {KERBEROS} {options}; }};\n")
+    environment = {"CLIENT_JVMFLAGS": f"-Djava.security.auth.login.config={path} {flags}"}
+    assert with_login_of_java((), environment) == (Credential("kerberos", text),)
+    before = (Credential("kerberos", "principal=ann"),)
+    assert with_login_of_java(before, environment) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("", "needs useKeyTab=true or useTicketCache=true"),
+        ("useKeyTab=true", 'keyTab="FILE" is necessary'),
+        ('useKeyTab=true keyTab="/a,b"', "a comma in a value"),
+    ],
+)
+def test_a_section_of_kerberos_that_cannot_be_used(
+    tmp_path: Path, options: str, message: str
+) -> None:
+    path = tmp_path / "jaas.conf"
+    path.write_text(f"Client {{ {KERBEROS} {options}; }};\n")
+    with pytest.raises(LoginFileError, match=message):
+        with_login_of_java((), {"JVMFLAGS": f"-Djava.security.auth.login.config={path}"})
+
+
+def test_the_krb5_conf_of_java() -> None:
+    assert krb5_conf_of_java({"CLIENT_JVMFLAGS": "-Djava.security.krb5.conf=/a/krb5.conf"}) == (
+        "/a/krb5.conf"
+    )
+    assert krb5_conf_of_java({}) == ""

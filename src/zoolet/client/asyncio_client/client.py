@@ -14,9 +14,10 @@ from zoolet.client.asyncio_client.waiting import FutureRequests
 from zoolet.client.connecting.options import (
     DEFAULT_HOSTS,
     NO_CHROOT,
-    SASL,
+    SASL_SCHEMES,
     ClientOptions,
     check_scheme,
+    kerberos_of,
     new_session,
 )
 from zoolet.client.connecting.server_order import ServerOrder
@@ -58,7 +59,8 @@ class AsyncClient(AsyncRecipes):
         """
         self._options = options or ClientOptions()
         servers = parse_servers(hosts)
-        session = new_session(self._options, servers.chroot)
+        kerberos = kerberos_of(self._options.auth)
+        session = new_session(self._options, servers.chroot, kerberos)
         order = ServerOrder(servers)
         if self._options.metrics is None:
             engine = Engine(session, order, self._options)
@@ -66,6 +68,7 @@ class AsyncClient(AsyncRecipes):
             from zoolet.client.asyncio_client.measured import MeasuredEngine  # noqa: PLC0415 -- rare
 
             engine = MeasuredEngine(session, order, self._options, self._options.metrics)
+        engine.kerberos = kerberos
         super().__init__(RequestMaker(servers.chroot), engine)
 
     @property
@@ -91,7 +94,7 @@ class AsyncClient(AsyncRecipes):
         logins = [
             self._engine.log_in(self._make.login(), scheme, secret.encode(), 0.0)
             for scheme, secret in self._options.auth
-            if scheme != SASL
+            if scheme not in SASL_SCHEMES
         ]
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):

@@ -9,12 +9,12 @@ protocol, ``model`` and asyncio.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from zoolet.client.asyncio_client.link import Link
-from zoolet.client.asyncio_client.opening import OpenError, open_connection, resolve
+from zoolet.client.asyncio_client.opening import OpenError, open_connection, prepare_login, resolve
 from zoolet.client.asyncio_client.read_write_search import find_read_write
-from zoolet.client.connecting.options import ClientOptions, try_limit_s
+from zoolet.client.connecting.options import WAITS_FOR_TICKET, ClientOptions, try_limit_s
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.connecting.servers import Servers
 from zoolet.client.errors import AuthFailedError, ClientClosedError, SessionExpiredError
@@ -26,6 +26,9 @@ from zoolet.client.protocol.watches import Notice, Watcher
 from zoolet.client.session_log import SessionLog
 from zoolet.model.addresses import Address
 from zoolet.model.codes import OpCode
+
+if TYPE_CHECKING:
+    from zoolet.client.connecting.kerberos import KerberosLogin
 
 T = TypeVar("T")
 
@@ -44,6 +47,7 @@ class Engine:
         program_listeners: functions of the program that are called with each new state.
         failures: the reason of the last failure of each server.
         address: the address of the last connection; None before the first one.
+        kerberos: the login with Kerberos; None if there is none.
     """
 
     def __init__(self, session: ClientSession, order: ServerOrder, options: ClientOptions) -> None:
@@ -54,6 +58,7 @@ class Engine:
         self.program_listeners: list[OnState] = []
         self.failures: dict[Address, str] = {}
         self.address: Address | None = None
+        self.kerberos: KerberosLogin | None = None
         self._options = options
         self._call_timeout_s = options.call_timeout_s
         self._max_outstanding_bytes = options.max_outstanding_bytes
@@ -363,6 +368,9 @@ class Engine:
         loop = self._running_loop()
         link = self.new_link(loop)
         try:
+            if self.kerberos is not None:
+                self.failures[address] = WAITS_FOR_TICKET
+                await prepare_login(self.kerberos, address.host, ip, limit_s)
             await open_connection(lambda: link, ip, address, self._options.tls, limit_s)
         except OpenError as error:
             self.failures[address] = str(error)
@@ -392,6 +400,8 @@ class Engine:
         link = self._link
         if link is None or not self.session.is_served:
             return
+        if self.kerberos is not None:
+            self.kerberos.look()
         loop = self._running_loop()
         now_s, timeout_s = loop.time(), self.session.timeout_ms / 1000
         # If the program has blocked the loop, the server's bytes may still be unread.

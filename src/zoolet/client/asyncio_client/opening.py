@@ -18,6 +18,8 @@ from zoolet.model.addresses import Address, not_resolved
 if TYPE_CHECKING:
     import ssl
 
+    from zoolet.client.connecting.kerberos import KerberosLogin
+
 _OF_SSL: Final = re.compile(r"^\[[A-Z0-9_: ]+\] | \(_ssl\.c:\d+\)$")
 """What the ssl module adds to the reason: an identifier, and a line of its own source."""
 
@@ -47,6 +49,22 @@ async def resolve(address: Address, limit_s: float) -> list[str]:
     except (OSError, UnicodeError) as error:
         raise OpenError(not_resolved(address.host, reason_of(error))) from error
     return list(dict.fromkeys(str(socket_address[0]) for *_, socket_address in found))
+
+
+async def prepare_login(kerberos: "KerberosLogin", host: str, ip: str, limit_s: float) -> None:
+    """Get the ticket for a server. A thread does this, because the KDC may be slow.
+
+    Raises:
+        OpenError: there is no ticket.
+    """
+    prepared = kerberos.prepare(host, ip)
+    try:
+        async with asyncio.timeout(limit_s):
+            kerberos.use(await asyncio.shield(asyncio.wrap_future(prepared)))
+    except TimeoutError:
+        raise OpenError(f"no ticket of Kerberos within {limit_s:g} s") from None
+    except ValueError as error:
+        raise OpenError(str(error)) from error
 
 
 async def open_connection(

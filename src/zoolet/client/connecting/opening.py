@@ -4,11 +4,12 @@ Invariant: the wait ends after the connect timeout, and earlier if the cause can
 waiting. Imports only ``model`` and other modules of its package.
 """
 
+import socket
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from zoolet.client.connecting.diagnosis import Cause, Kind, unresolved, why_no_session
-from zoolet.client.connecting.options import ClientOptions
+from zoolet.client.connecting.options import ClientOptions, kerberos_of
 from zoolet.client.connecting.servers import Servers
 from zoolet.client.connecting.settings import ConnectionSettings
 
@@ -78,9 +79,30 @@ class SessionWait:
         """
         if (reason := unresolved(self._servers)) is not None:
             raise NoSessionError(f"{reason}. {self._advice(Kind.NAME)}")
+        self._check_tickets()
         if self._settings.tls is not None and len(self._servers.addresses) == 1:
             # A client does not report a failed handshake, and tries again until the timeout.
             self._refuse_final(self._look())
+
+    def _check_tickets(self) -> None:
+        """Raise NoSessionError if a login with Kerberos has no ticket for any of the servers."""
+        kerberos = kerberos_of(self._settings.auth)
+        if kerberos is None:
+            return
+        addresses = self._servers.addresses
+        failures: list[str] = []
+        for address in addresses:
+            try:
+                found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+                ticket = kerberos.prepare(address.host, str(found[0][4][0]))
+                ticket.result(self._timeout_s / len(addresses))
+            except TimeoutError:
+                failures.append("the KDC of Kerberos does not reply")
+            except (OSError, ValueError) as error:
+                failures.append(str(error))
+            else:
+                return
+        raise NoSessionError(failures[0])
 
     def wait(self, wait: Callable[[float], bool]) -> None:
         """Wait until the client, which is started, has a session.

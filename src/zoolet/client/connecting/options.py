@@ -12,6 +12,7 @@ from zoolet.client.protocol.session import MAX_OUTSTANDING_BYTES, ClientSession
 from zoolet.client.protocol.session_id import NO_SESSION, SessionId
 
 if TYPE_CHECKING:
+    from zoolet.client.connecting.kerberos import KerberosLogin
     from zoolet.client.metrics import ClientMetrics
     from zoolet.client.protocol.logins import NewExchange
 
@@ -47,7 +48,8 @@ class ClientOptions(NamedTuple):
         connect_timeout_s: the longest wait for the first session, and for each connection.
         call_timeout_s: the default time limit of a call, in seconds; 0 for no limit.
         auth: the logins; with the scheme ``sasl``, the secret is ``NAME:PASSWORD``, and the client
-            authenticates with SASL's mechanism DIGEST-MD5.
+            authenticates with SASL's mechanism DIGEST-MD5. With ``kerberos``, the secret has the
+            options of Kerberos, like ``keytab=FILE,principal=NAME``, and the mechanism is GSSAPI.
         tls: the files for TLS; None for a connection without encryption.
         takes_read_only_server: whether the client accepts a server without a quorum. It changes to
             another server as soon as one with a quorum is found.
@@ -76,24 +78,46 @@ class ClientOptions(NamedTuple):
 SASL: Final = "sasl"
 """The scheme of a credential ``NAME:PASSWORD`` for SASL's mechanism DIGEST-MD5."""
 
+KERBEROS: Final = "kerberos"
+"""The scheme of a credential for SASL's mechanism GSSAPI; its text has options."""
+
+WAITS_FOR_TICKET: Final = "no ticket of Kerberos yet: the KDC has not replied"
+
+SASL_SCHEMES: Final = frozenset({SASL, KERBEROS})
+"""The schemes of credentials that the session itself uses, when a connection begins."""
+
 
 def check_scheme(scheme: str) -> None:
     """Raise ValueError for a login with SASL, which is possible only when a connection begins."""
-    if scheme == SASL:
+    if scheme in SASL_SCHEMES:
         raise ValueError("give a login with SASL in ClientOptions.auth, before the client connects")
 
 
-def new_exchange_of(auth: tuple[Credential, ...]) -> "NewExchange | None":
-    """Return the function that begins an authentication with SASL; None if there is none.
+def kerberos_of(auth: tuple[Credential, ...]) -> "KerberosLogin | None":
+    """Return the login with Kerberos; None if there is none.
 
     Raises:
-        ValueError: there are several credentials for SASL, or one has no colon.
+        ValueError: there are several credentials for SASL, or the options are invalid.
+    """
+    found = [login for login in auth if login.scheme in SASL_SCHEMES]
+    if len(found) > 1:
+        raise ValueError("a client can log in with only one user of SASL")
+    if not found or found[0].scheme != KERBEROS:
+        return None
+    from zoolet.client.connecting.kerberos import kerberos_login  # noqa: PLC0415 -- rare
+
+    return kerberos_login(found[0].secret)
+
+
+def new_exchange_of(auth: tuple[Credential, ...]) -> "NewExchange | None":
+    """Return the function that begins an authentication with DIGEST-MD5; None if there is none.
+
+    Raises:
+        ValueError: the credential has no colon.
     """
     found = [secret for scheme, secret in auth if scheme == SASL]
     if not found:
         return None
-    if len(found) > 1:
-        raise ValueError("a client can log in with only one user of SASL")
     if ":" not in found[0]:
         raise ValueError("the login of SASL must have the form NAME:PASSWORD")
     from zoolet.client.connecting.sasl import DigestExchange  # noqa: PLC0415 -- most need it not
@@ -101,7 +125,9 @@ def new_exchange_of(auth: tuple[Credential, ...]) -> "NewExchange | None":
     return partial(DigestExchange, found[0])
 
 
-def new_session(options: ClientOptions, chroot: str) -> ClientSession:
+def new_session(
+    options: ClientOptions, chroot: str, kerberos: "KerberosLogin | None"
+) -> ClientSession:
     """Return the session of a client with these options, before its first connection."""
     return ClientSession(
         options.session_timeout_ms,
@@ -110,7 +136,7 @@ def new_session(options: ClientOptions, chroot: str) -> ClientSession:
         takes_read_only=options.takes_read_only_server,
         max_outstanding_bytes=options.max_outstanding_bytes,
         renews=options.renews_session,
-        new_exchange=new_exchange_of(options.auth),
+        new_exchange=kerberos.begin if kerberos is not None else new_exchange_of(options.auth),
     )
 
 

@@ -6,23 +6,26 @@ protocol.
 """
 
 import secrets
-from pathlib import Path
 from typing import Final, final
 
 from zoolet.client.protocol.logins import SaslRefusedError
-from zoolet.model.jaas import JaasError, parse_jaas
 from zoolet.wire.digest_md5 import DigestClient, DigestError
 
 SERVICE: Final = "zookeeper"
 HOST: Final = "zk-sasl-md5"
 """The host in the digest-uri, the same for all servers (``ZooKeeperSaslServer``)."""
-DIGEST_MODULE: Final = "org.apache.zookeeper.server.auth.DigestLoginModule"
 _NONCE_BYTES: Final = 30
 
 
 @final
 class DigestExchange:
-    """An authentication with DIGEST-MD5; ``user`` is ``NAME:PASSWORD``."""
+    """An authentication with DIGEST-MD5; ``user`` is ``NAME:PASSWORD``.
+
+    Attributes:
+        refusal: what is wrong if the server refuses the authentication.
+    """
+
+    refusal = "the user name or the password is wrong"
 
     def __init__(self, user: str) -> None:
         name, _, password = user.partition(":")
@@ -48,33 +51,3 @@ class DigestExchange:
         except DigestError as error:
             raise SaslRefusedError(str(error)) from None
         return None
-
-
-class LoginFileError(ValueError):
-    """A JAAS file has no login for a client; the message says why, and shows no password."""
-
-
-def login_in_jaas(path: Path, section: str) -> str:
-    """Return ``NAME:PASSWORD`` of a section in a JAAS file.
-
-    Raises:
-        LoginFileError: the file cannot be read, or the section has no login with DIGEST-MD5.
-    """
-    try:
-        sections = parse_jaas(path.read_text())
-    except OSError as error:
-        raise LoginFileError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise LoginFileError(f"{path} is not UTF-8") from None
-    except JaasError as error:
-        raise LoginFileError(f"{path}: {error}") from None
-    for module in sections.get(section, ()):
-        options = module.options
-        if module.class_name == DIGEST_MODULE and {"username", "password"} <= options.keys():
-            if ":" in options["username"]:
-                raise LoginFileError(f"{path}: a user name must not have a colon")
-            return f"{options['username']}:{options['password']}"
-    raise LoginFileError(
-        f"{path} has no section {section} with {DIGEST_MODULE}, username and password; its sections"
-        f" are: {', '.join(sorted(sections)) or 'none'}"
-    )

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
+from zoolet.client.connecting.kerberos_options import parse_kerberos
 from zoolet.client.connecting.options import (
     CONNECT_TIMEOUT_MS,
     DEFAULT_HOSTS,
+    KERBEROS,
     SASL,
     SESSION_TIMEOUT_MS,
     Credential,
@@ -46,6 +48,11 @@ def parse_credential(text: str) -> Credential:
         raise SettingsError("a login must have the form SCHEME:SECRET, like digest:user:password")
     if scheme == SASL and ":" not in secret:
         raise SettingsError("a login with SASL must have the form sasl:NAME:PASSWORD")
+    if scheme == KERBEROS:
+        try:
+            parse_kerberos(secret)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
     return Credential(scheme, secret)
 
 

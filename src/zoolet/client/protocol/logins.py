@@ -26,6 +26,10 @@ class SaslExchange(Protocol):
     It is a protocol, because classes that are not compiled cannot inherit from a compiled class.
     """
 
+    @property
+    def refusal(self) -> str:
+        """What is wrong if the server refuses the authentication."""
+
     def begin(self) -> bytes:
         """Return the first token."""
 
@@ -77,7 +81,7 @@ class Logins:
         if exchange is None or xid != SASL_XID:
             raise ProtocolError("", "", f"the server replied to xid {xid} before the login")
         if err:
-            raise SaslRefusedError(f"the user name or the password is wrong (error {err})")
+            raise SaslRefusedError(f"{exchange.refusal} (error {err})")
         answer = exchange.answer(token)
         if answer is None:
             self.exchange = None

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from zoolet.client.connecting.options import (
     DEFAULT_HOSTS,
     NO_CHROOT,
-    SASL,
+    SASL_SCHEMES,
     ClientOptions,
     check_scheme,
+    kerberos_of,
     new_session,
 )
 from zoolet.client.connecting.server_order import ServerOrder
@@ -80,7 +81,8 @@ class Client(Recipes):
         """
         self._options = options or ClientOptions()
         servers = parse_servers(hosts)
-        session = new_session(self._options, servers.chroot)
+        kerberos = kerberos_of(self._options.auth)
+        session = new_session(self._options, servers.chroot, kerberos)
         order = ServerOrder(servers)
         make = RequestMaker(servers.chroot)
         if self._options.metrics is None:
@@ -89,6 +91,7 @@ class Client(Recipes):
             from zoolet.client.thread_client.measured import MeasuredEngine  # noqa: PLC0415 -- rare
 
             engine = MeasuredEngine(session, order, self._options, self._options.metrics)
+        engine.kerberos = kerberos
         super().__init__(make, engine)
         self._futures = _Futures(engine, make)
         self._is_started = False
@@ -117,7 +120,7 @@ class Client(Recipes):
         try:
             self._wait_for_session(limit_s)
             for scheme, secret in self._options.auth:
-                if scheme == SASL:
+                if scheme in SASL_SCHEMES:
                     continue  # the session itself logs in
                 self._engine.log_in(
                     self._make.login(), scheme, secret.encode(), end_s - time.monotonic()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
+    from zoolet.client.connecting.kerberos import KerberosLogin
     from zoolet.client.thread_client.read_write_search import ReadWriteSearch
     from zoolet.model.addresses import Address
 
@@ -59,6 +60,7 @@ class Connection:
         has_failed: whether a pause comes before the next try to connect.
         opened_s: the time at which the connection was opened.
         pid: the process that has started the client; 0 before that.
+        kerberos: the login with Kerberos; None if there is none.
     """
 
     def __init__(self, session: ClientSession, order: ServerOrder, options: ClientOptions) -> None:
@@ -85,6 +87,7 @@ class Connection:
         self.opened_s = 0.0
         self.options = options
         self.pid = 0
+        self.kerberos: KerberosLogin | None = None
         self._search: ReadWriteSearch | None = None
 
     def new_followers(self, on_state: OnState) -> Followers:

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from zoolet.client.connecting.options import ClientOptions, try_limit_s
+from zoolet.client.connecting.options import WAITS_FOR_TICKET, ClientOptions, try_limit_s
 from zoolet.client.connecting.server_order import ServerOrder
 from zoolet.client.errors import ClientClosedError
 from zoolet.client.protocol.calls import ENDED, Call
@@ -342,6 +342,8 @@ class Engine(Connection):
             return
         self._next_check_s = now_s + self._time_to_check_s()
         self.followers.report_slow(now_s)
+        if self.kerberos is not None:
+            self.kerberos.look()
         with self.lock:
             overdue = self.session.overdue(now_s)
             for call in overdue:
@@ -389,7 +391,28 @@ class Engine(Connection):
         except (OSError, ValueError) as error:
             self.failures[address] = getattr(error, "strerror", None) or str(error)
         else:
-            self._use(transport, address)
+            if self._has_ticket(transport, address, limit_s):
+                self._use(transport, address)
+
+    def _has_ticket(self, transport: Transport, address: Address, limit_s: float) -> bool:
+        """Get the ticket of Kerberos for a server; if there is none, close the connection."""
+        kerberos = self.kerberos
+        if kerberos is None:
+            return True
+        from zoolet.client.thread_client.tickets import prepare_login  # noqa: PLC0415 -- rare
+
+        is_ready = False
+        self.failures[address] = WAITS_FOR_TICKET
+        try:
+            ip = transport.peer()
+            prepare_login(kerberos, address.host, ip, limit_s, self._check_goes_on)
+            is_ready = True
+        except (OSError, ValueError) as error:
+            self.failures[address] = getattr(error, "strerror", None) or str(error)
+        finally:
+            if not is_ready:
+                transport.close()
+        return is_ready
 
     def _pause(self, poll: "Poll") -> None:
         end_s = time.monotonic() + self.order.pause_s()

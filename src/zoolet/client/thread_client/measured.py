@@ -200,6 +200,10 @@ class _MeasuredTransport(Transport):
         """Return the descriptor."""
         return self._transport.fileno()
 
+    def peer(self) -> str:
+        """Return the IP address of the server."""
+        return self._transport.peer()
+
     def has_buffered(self) -> bool:
         """Return whether bytes can be read without reading the descriptor."""
         return self._transport.has_buffered()

@@ -68,6 +68,10 @@ class Transport(ABC):
     def fileno(self) -> int:
         """Return the descriptor, for poll."""
 
+    @abstractmethod
+    def peer(self) -> str:
+        """Return the IP address of the server. Raises OSError."""
+
     def has_buffered(self) -> bool:
         """Return whether bytes can be read without reading the descriptor."""
         return False
@@ -119,6 +123,10 @@ class PlainTransport(Transport):
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._connection.fileno()
+
+    def peer(self) -> str:
+        """Return the IP address of the server."""
+        return str(self._connection.getpeername()[0])
 
     def abort(self) -> None:
         """End the connection."""
@@ -175,6 +183,10 @@ class TlsTransport(Transport):
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._connection.fileno()
+
+    def peer(self) -> str:
+        """Return the IP address of the server."""
+        return str(self._connection.getpeername()[0])
 
     def has_buffered(self) -> bool:
         """Return whether OpenSSL has decrypted bytes."""

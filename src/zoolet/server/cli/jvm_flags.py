@@ -11,7 +11,9 @@ from zoolet.server.common.errors import ServerError
 
 _PROPERTY = "-D"
 _PREFIX = "zookeeper."
-_OTHER_PROPERTIES = frozenset({"java.security.auth.login.config", "jute.maxbuffer"})
+_OTHER_PROPERTIES = frozenset(
+    {"java.security.auth.login.config", "java.security.krb5.conf", "jute.maxbuffer"}
+)
 
 
 class JvmFlags(NamedTuple):

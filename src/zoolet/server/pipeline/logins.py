@@ -117,7 +117,7 @@ class Logins:
     def sasl(self, connection: "Connection", xid: int, reader: "Reader") -> None:
         """Take a token of SASL; without users, reply without a token, as Apache does."""
         from zoolet.server.sasl.exchanges import (  # noqa: PLC0415 -- rare
-            MalformedNameError,
+            NoReplyError,
             SaslError,
         )
 
@@ -133,10 +133,10 @@ class Logins:
             return
         exchange = connection.exchange
         if exchange is None:
-            exchange = connection.exchange = self.sasl_logins.begin()
+            exchange = connection.exchange = self.sasl_logins.begin(token)
         try:
             answer = exchange.step(token)
-        except MalformedNameError as malformed:
+        except NoReplyError as malformed:
             self._limited.warning("closing the connection of %s: %s", connection.peer, malformed)
             connection.abort()
         except SaslError as error:

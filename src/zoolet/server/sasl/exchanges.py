@@ -3,7 +3,7 @@
 Source: ``ZooKeeperSaslServer`` and ``SaslServerCallbackHandler`` of Apache ZooKeeper, and
 ``DigestMD5Server`` of OpenJDK.
 
-Invariants: a token raises SaslError or MalformedNameError, and no other error. Only an exchange
+Invariants: a token raises SaslError or NoReplyError, and no other error. Only an exchange
 whose last token proved a password has an identity.
 """
 
@@ -24,8 +24,8 @@ class SaslError(Exception):
     """The client has not authenticated; the message says why, for the log of the server."""
 
 
-class MalformedNameError(Exception):
-    """The name of the user is empty or malformed.
+class NoReplyError(Exception):
+    """The name of the user, or another part of the token, is empty or malformed.
 
     Apache ZooKeeper then closes the connection without a reply.
     """
@@ -39,7 +39,7 @@ class Exchange(Protocol):
         """The name of the user, as ACLs contain it; None if the user is not authenticated."""
 
     def step(self, token: bytes) -> bytes | None:
-        """Return the token for the client. Raises SaslError and MalformedNameError."""
+        """Return the token for the client. Raises SaslError and NoReplyError."""
 
 
 class DigestExchange:
@@ -75,11 +75,11 @@ class DigestExchange:
         try:
             user, answer = self._server.accept(token)
         except EmptyNameError as error:
-            raise MalformedNameError(str(error)) from None
+            raise NoReplyError(str(error)) from None
         except DigestError as error:
             raise SaslError(str(error)) from None
         try:
             self._identity = self._names.name_of(user)
         except PrincipalError as error:
-            raise MalformedNameError(str(error)) from None
+            raise NoReplyError(str(error)) from None
         return answer

@@ -1,10 +1,15 @@
 """The authentication with SASL of one server."""
 
+from typing import TYPE_CHECKING
+
 from zoolet.model.acl import Id
 from zoolet.server.sasl.exchanges import DigestExchange, Exchange
 from zoolet.server.sasl.principals import NameRules
 from zoolet.server.sasl.users import Users
 from zoolet.server.zoo_cfg.config import SaslConfig
+
+if TYPE_CHECKING:
+    from zoolet.server.sasl.kerberos import Acceptor
 
 
 class SaslLogins:
@@ -20,6 +25,7 @@ class SaslLogins:
 
     Raises:
         UsersError: the users cannot be read.
+        ServerError: Kerberos cannot be used.
     """
 
     def __init__(self, config: SaslConfig) -> None:
@@ -28,12 +34,32 @@ class SaslLogins:
         self.further = frozenset([Id("sasl", config.any_user)] if config.any_user else ())
         self.keeps_failed_clients = config.keeps_failed_clients
         self.failure_delay_ms = config.failure_delay_ms
+        self._acceptor: Acceptor | None = None
+        if config.kerberos is not None:
+            from zoolet.server.sasl.kerberos import Acceptor as New  # noqa: PLC0415 -- rare
+
+            self._acceptor = New(config.kerberos)
         self._names = NameRules(
             config.name_rules,
+            "" if self._acceptor is None else self._acceptor.default_realm,
             removes_host=config.removes_host,
             removes_realm=config.removes_realm,
         )
 
-    def begin(self) -> Exchange:
-        """Return a new authentication."""
+    def begin(self, token: bytes) -> Exchange:
+        """Return a new authentication; ``token`` is the client's first one.
+
+        If the server has a keytab and also users with passwords, the token shows the mechanism:
+        that of DIGEST-MD5 is empty.
+        """
+        acceptor = self._acceptor
+        if acceptor is None:
+            return DigestExchange(self.users, self._names)
+        from zoolet.server.sasl.kerberos import (  # noqa: PLC0415 -- rare
+            FIRST_BYTE,
+            KerberosExchange,
+        )
+
+        if self.users.is_empty or token.startswith(FIRST_BYTE):
+            return KerberosExchange(acceptor, self._names)
         return DigestExchange(self.users, self._names)

@@ -28,6 +28,11 @@ class Users:
         return self._users.get(name)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is no user."""
+        return not self._users
+
+    @property
     def has_files(self) -> bool:
         """Whether a file has users, so that users can change while the server runs."""
         return bool(self._sources.files)

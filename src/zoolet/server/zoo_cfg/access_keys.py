@@ -48,7 +48,13 @@ ACCESS: Final = (
     bare_key(
         "java.security.auth.login.config",
         _FILE,
-        "the JAAS file with the users of DIGEST-MD5; the server reads it again when it changes",
+        "the JAAS file with the users of DIGEST-MD5, which the server reads again when it changes,"
+        " or with the keytab and the principal of Kerberos",
+    ),
+    bare_key(
+        "java.security.krb5.conf",
+        _FILE,
+        "the krb5.conf of Kerberos, in place of the one in the variable `KRB5_CONFIG` or in /etc",
     ),
     property_key(
         "sasl.serverconfig", Text("name", "Server"), "the section of the JAAS file for the server"
@@ -84,7 +90,7 @@ ACCESS: Final = (
         "security.auth_to_local",
         Text("rules", "DEFAULT"),
         "the rules that shorten a user name like `service/host@REALM`",
-        "there is no default realm; the regular expressions are those of Python",
+        "the regular expressions are those of Python",
     ),
     property_key(
         "kerberos.removeHostFromPrincipal",
@@ -128,6 +134,17 @@ OWN_ACCESS: Final = (
         Number(0, least=0),
         "with `clientCertIdType=SAN`: the group of `clientCertIdSanExtractRegex` that is the id; 0:"
         " all that the expression finds",
+    ),
+    own_key(
+        "zoolet.kerberosKeytab",
+        _FILE,
+        "the keytab with the keys of the server, in place of the one in the JAAS file; the server"
+        " uses a replaced keytab without a restart",
+    ),
+    own_key(
+        "zoolet.kerberosPrincipal",
+        Text("principal"),
+        "the principal of the server, `zookeeper/HOST@REALM`, in place of the one in the JAAS file",
     ),
     own_key(
         "zoolet.saslFailureDelayMs",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from zoolet.server.zoo_cfg.config import AlternativeNameRule, SaslConfig, X509Config
+from zoolet.server.zoo_cfg.kerberos_rules import kerberos
 from zoolet.server.zoo_cfg.sasl_users import UsersError, UserSources
 from zoolet.server.zoo_cfg.settings import Settings
 from zoolet.state_machine.access import DigestRules
@@ -142,13 +143,14 @@ def _check_sasl_provider(settings: Settings, name: str, known: frozenset[str]) -
 
 
 def sasl(settings: Settings, known: frozenset[str], required: frozenset[str]) -> SaslConfig | None:
-    """Return the settings of SASL; None if there are no users.
+    """Return the settings of SASL; None if there are no users and no keytab.
 
     ``known`` are the schemes that have a provider, and ``required`` those of which a client must
     use one. Raises ConfigError if the users cannot be read.
     """
     sources = _user_sources(settings)
     config = SaslConfig(
+        kerberos=kerberos(settings, sources),
         users=sources,
         super_users=frozenset(
             [value for _, value in settings.matching("superUser.*")]
@@ -167,10 +169,10 @@ def sasl(settings: Settings, known: frozenset[str], required: frozenset[str]) ->
         users = sources.read()
     except UsersError as error:
         raise settings.error("java.security.auth.login.config", str(error)) from None
-    if users:
+    if users or config.kerberos is not None:
         if "sasl" not in known:
             settings.warn(
-                f"{settings.path}: there are users of SASL, but ACLs with the scheme sasl are"
+                f"{settings.path}: clients can log in with SASL, but ACLs with the scheme sasl are"
                 f" refused: add authProvider.1={_SASL_PROVIDER}."
             )
         return config
@@ -182,7 +184,7 @@ def sasl(settings: Settings, known: frozenset[str], required: frozenset[str]) ->
         raise settings.error(
             "sessionRequireClientSASLAuth",
             "clients must authenticate with SASL, but there are no users: set zoolet.saslUsersFile"
-            " to a file with a line name:password for each user",
+            " to a file with a line name:password for each user, or zoolet.kerberosKeytab",
         )
     return None
 

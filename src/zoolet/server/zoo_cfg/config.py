@@ -185,10 +185,28 @@ class ObserverConfig(NamedTuple):
     other_history: str | None = None
 
 
+class KerberosConfig(NamedTuple):
+    """The settings of Kerberos.
+
+    Attributes:
+        keytab: the file with the keys of the server.
+        principal: the principal of the server, ``service/host@REALM``.
+        krb5_conf: the path of krb5.conf; "" for the one that Kerberos finds itself.
+        place: where the settings are, for messages.
+    """
+
+    keytab: Path
+    principal: str
+    krb5_conf: str
+    place: str
+
+
 class SaslConfig(NamedTuple):
     """The settings of the authentication with SASL.
 
     Attributes:
+        kerberos: the settings of Kerberos (GSSAPI); None if the server has only users with
+            passwords (DIGEST-MD5).
         users: the places of the users and their passwords.
         super_users: the names of the users to whom every ACL gives all permissions
             (``superUser``).
@@ -203,6 +221,7 @@ class SaslConfig(NamedTuple):
         removes_realm: whether the realm in a name of Kerberos is left out.
     """
 
+    kerberos: KerberosConfig | None
     users: UserSources
     super_users: frozenset[str]
     any_user: str

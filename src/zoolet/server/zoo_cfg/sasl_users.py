@@ -53,6 +53,10 @@ class UserSources(NamedTuple):
         """Return the places, without users and passwords."""
         return f"UserSources({self.file}, {self.jaas}, {self.section})"
 
+    def modules(self) -> tuple[LoginModule, ...]:
+        """Return the login modules in the section of the JAAS file. Raises UsersError."""
+        return () if self.jaas is None else _modules(self.jaas, self.section)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that have users."""
@@ -62,7 +66,7 @@ class UserSources(NamedTuple):
         """Return the secret of each user by name. Raises UsersError."""
         users: dict[str, Secret] = {}
         if self.jaas is not None:
-            users |= _of_jaas(self.jaas, self.section)
+            users |= _of_modules(self.jaas, self.section, self.modules())
         if self.file is not None:
             users |= _of_file(self.file)
         users |= self.own
@@ -108,8 +112,8 @@ def _secret_of(text: str) -> Secret:
     return text if found is None else bytes.fromhex(found[1])
 
 
-def _of_jaas(path: Path, section: str) -> dict[str, Secret]:
-    """Return the users of a section of a JAAS file."""
+def _modules(path: Path, section: str) -> tuple[LoginModule, ...]:
+    """Return the login modules in a section of a JAAS file."""
     try:
         sections = parse_jaas(_text_of(path))
     except JaasError as error:
@@ -119,22 +123,27 @@ def _of_jaas(path: Path, section: str) -> dict[str, Secret]:
             f"{path} has no section {section}, only {', '.join(sorted(sections)) or 'none'}: add"
             " it, or set sasl.serverconfig to the name of the section"
         )
+    return sections[section]
+
+
+def _of_modules(path: Path, section: str, modules: tuple[LoginModule, ...]) -> dict[str, Secret]:
+    """Return the users of login modules.
+
+    As with Apache ZooKeeper, a section with Kerberos has no users of DIGEST-MD5.
+    """
     users: dict[str, Secret] = {}
-    for module in sections[section]:
+    if any(module.class_name == KERBEROS_MODULE for module in modules):
+        return users
+    for module in modules:
         users |= _of_module(path, section, module)
     return users
 
 
 def _of_module(path: Path, section: str, module: LoginModule) -> dict[str, Secret]:
-    if module.class_name == KERBEROS_MODULE:
-        raise UsersError(
-            f"{path}: the section {section} is for Kerberos, which this version of zoolet does not"
-            f" support: use {DIGEST_MODULE} with users"
-        )
     if module.class_name != DIGEST_MODULE:
         raise UsersError(
             f"{path}: the section {section} has the Java class {module.class_name}; zoolet knows"
-            f" only {DIGEST_MODULE}"
+            f" only {DIGEST_MODULE} and {KERBEROS_MODULE}"
         )
     return {
         name.removeprefix(_USER_OPTION): _secret_of(value)

@@ -20,7 +20,7 @@ def _refused(name: str, note: str, *harmless: str) -> Key:
 
 
 _NO_ENSEMBLE: Final = "zoolet does not vote in an ensemble, and accepts no learners"
-_NO_KERBEROS: Final = "zoolet does not support Kerberos"
+_JAVAS_KERBEROS: Final = "it is for Java's Kerberos; zoolet uses MIT Kerberos"
 _THREADS: Final = "it tunes Apache's threads and queues"
 _CACHES: Final = "it tunes Apache's caches; zoolet stores znodes already encoded for replies"
 _THROTTLES: Final = "zoolet limits the unsent bytes of each connection instead"
@@ -68,9 +68,8 @@ IGNORED: Final = (
     ),
     Key("reconfigEnabled", Use.IGNORED, "a standalone server always refuses reconfig"),
     *_ignored(
-        _NO_KERBEROS,
-        "kerberos.canonicalizeHostNames kerberos.minReLoginTimeMs kinit requireKerberosConfig"
-        " server.realm",
+        _JAVAS_KERBEROS,
+        "kerberos.canonicalizeHostNames kerberos.minReLoginTimeMs kinit requireKerberosConfig",
     ),
     Key(
         "requireClientAuthScheme",
@@ -124,7 +123,7 @@ IGNORED: Final = (
     *_ignored(
         _CLIENT,
         "client.secure clientCnxnSocket disableAutoWatchReset request.timeout sasl.client"
-        " sasl.client.canonicalize.hostname sasl.client.username sasl.clientconfig"
+        " sasl.client.canonicalize.hostname sasl.client.username sasl.clientconfig server.realm"
         " server.principal ssl.hostnameVerification",
     ),
     Key(

@@ -20,6 +20,8 @@ from zoolet.wire.replies import encode_event
 class Counting:
     """Sends the tokens 0 to ``last``, and is authenticated after as many replies."""
 
+    refusal = "the user name or the password is wrong"
+
     def __init__(self, last: int) -> None:
         self._left = last
         self._next = 0

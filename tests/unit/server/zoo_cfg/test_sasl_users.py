@@ -64,7 +64,7 @@ def test_a_super_password_alone_makes_no_user() -> None:
     ("section", "message"),
     [
         ("Missing", "has no section Missing, only Kerberos, Odd, Other, Server"),
-        ("Kerberos", "is for Kerberos, which this version of zoolet does not support"),
+        ("Kerberos", "is for Kerberos, so it needs useKeyTab=true"),
         ("Odd", "has the Java class com.example.Module"),
     ],
 )
