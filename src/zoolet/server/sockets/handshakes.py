@@ -174,6 +174,7 @@ async def begins_with_tls(
     if the client closes the connection. This function closes the socket if it raises an exception.
     """
     try:
+        sock.setblocking(False)
         await _until_readable(loop, sock, timeout_ms)
         return _first_byte_of(sock) == _HANDSHAKE_RECORD
     except BaseException:

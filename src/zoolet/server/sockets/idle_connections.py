@@ -112,7 +112,8 @@ class IdleConnections:
         if not accepted.is_counted or accepted.is_aborted:
             return
         if accepted.transport is None:
-            self._due.append(accepted)  # a TLS handshake is in progress; it has its own timeout
+            # A TLS handshake or the wait for the first byte; both have their own timeout.
+            self._due.append(accepted)
         elif accepted.is_sessionless:
             self._stats.sessionless_closed += 1
             self._limiter.warning(

@@ -19,6 +19,10 @@ _TLS_13_SUITES: Final = frozenset(
 )
 """The cipher suites of TLS 1.3 that OpenSSL enables by default."""
 
+_NO_SUITE: Final = "TLS_EMPTY_RENEGOTIATION_INFO_SCSV"
+"""A member of Java's lists that is no suite (RFC 5746): it only protects renegotiations, which
+OpenSSL always does."""
+
 _VERIFY_MODES: Final = {
     ClientAuth.NEED: ssl.CERT_REQUIRED,
     ClientAuth.WANT: ssl.CERT_OPTIONAL,
@@ -68,7 +72,9 @@ def select_versions(
         prefix: the prefix of the keys in zoo.cfg, for messages.
     """
     suites_13 = set(cipher_suites) & _TLS_13_SUITES
-    suites_12 = [suite for suite in cipher_suites if suite not in _TLS_13_SUITES]
+    suites_12 = [
+        suite for suite in cipher_suites if suite not in _TLS_13_SUITES and suite != _NO_SUITE
+    ]
     protocols = list(enabled)
     if cipher_suites:
         if suites_13 and suites_13 != _TLS_13_SUITES:
@@ -90,15 +96,25 @@ def select_versions(
     context.minimum_version = _VERSIONS[protocols[0]]
     context.maximum_version = _VERSIONS[protocols[-1]]
     if suites_12 and "TLSv1.2" in protocols:
-        try:
-            for suite in suites_12:
-                context.set_ciphers(_openssl_name(suite))
-            context.set_ciphers(":".join(map(_openssl_name, suites_12)))
-        except ssl.SSLError as error:
-            raise ServerError(
-                f"{prefix}.ciphersuites: zoolet cannot select {suite}. Remove it, or correct"
-                " its name. To list the valid names, run: openssl ciphers -stdname"
-            ) from error
+        for suite in suites_12:
+            if not _can_select(context, _openssl_name(suite)):
+                raise ServerError(
+                    f"{prefix}.ciphersuites: zoolet cannot select {suite}. Remove it, or correct"
+                    " its name. To list the valid names, run: openssl ciphers -stdname"
+                )
+        context.set_ciphers(":".join(map(_openssl_name, suites_12)))
+
+
+def _can_select(context: ssl.SSLContext, name: str) -> bool:
+    """Return whether OpenSSL has a cipher suite of TLSv1.2; changes the suites of the context.
+
+    The names of groups of suites, like ALL, do not count.
+    """
+    try:
+        context.set_ciphers(name)
+    except ssl.SSLError:
+        return False
+    return any(cipher["name"] == name for cipher in context.get_ciphers())
 
 
 def _openssl_name(suite: str) -> str:

@@ -101,6 +101,11 @@ def test_only_the_versions_of_zoo_cfg_are_served(
     [
         ((ECDHE_128,), "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
         ((ECDHE_128,), "TLSv1.3", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (
+            (ECDHE_128, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV"),
+            "TLSv1.2",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
         ((ECDHE_256,), "TLSv1.3", "ECDHE-ECDSA-AES256-SHA384"),
         ((CHACHA, *SUITES_13), "TLSv1.2", "ECDHE-ECDSA-CHACHA20-POLY1305"),
         ((CHACHA, *SUITES_13), "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
@@ -127,6 +132,9 @@ def test_only_the_cipher_suites_of_zoo_cfg_are_served(
     ("protocols", "suites", "said"),
     [
         (BOTH, ("TLS_NO_SUCH_SUITE",), "cannot select TLS_NO_SUCH_SUITE"),
+        (BOTH, ("ALL",), "cannot select ALL"),
+        (BOTH, (ECDHE_128, "AESGCM:!ECDHE"), "cannot select AESGCM:!ECDHE"),
+        (BOTH, ("TLS_EMPTY_RENEGOTIATION_INFO_SCSV",), "no suite for the enabled TLS versions"),
         (BOTH, (ECDHE_128, "TLS_RSA_WITH_NOTHING"), "cannot select TLS_RSA_WITH_NOTHING"),
         (BOTH, SUITES_13[:2], "cannot select single suites of TLSv1.3"),
         (("TLSv1.3",), (ECDHE_128,), "enabled TLS versions, TLSv1.3"),
