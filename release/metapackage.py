@@ -17,7 +17,16 @@ from release.version import ROOT, read_version
 PLAIN_EXTRAS = ("server", "shell")
 """The extras of zoolet-core that a plain ``pip install zoolet`` includes."""
 
-PUBLIC_EXTRAS = ("archive", "jobs", "opentelemetry", "parquet", "postgresql", "root", "testing")
+PUBLIC_EXTRAS = (
+    "archive",
+    "jobs",
+    "kerberos",
+    "opentelemetry",
+    "parquet",
+    "postgresql",
+    "root",
+    "testing",
+)
 """The extras of zoolet-core that zoolet has too."""
 
 _SAME_KEYS = ("description", "license", "requires-python", "authors", "keywords", "classifiers")
