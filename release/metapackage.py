@@ -20,6 +20,7 @@ PLAIN_EXTRAS = ("server", "shell")
 PUBLIC_EXTRAS = (
     "archive",
     "jobs",
+    "kerberos",
     "opentelemetry",
     "parquet",
     "pkcs12",

@@ -56,8 +56,9 @@ _OPTIONS: Final = (
         type=Logins(),
         envvar=AUTH_VARIABLE,
         show_envvar=True,
-        help="Login, like digest:user:password, or sasl:user:password for SASL. May be repeated. ps"
-        " shows this option, but not the variable, which contains one login in each line.",
+        help="Login, like digest:user:password, sasl:user:password for SASL, or kerberos: for"
+        " Kerberos. May be repeated. ps shows this option, but not the variable, which contains one"
+        " login in each line.",
     ),
     click.option(
         "--tls-ca",

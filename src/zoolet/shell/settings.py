@@ -162,8 +162,9 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
         "--auth",
         action="append",
         metavar="SCHEME:SECRET",
-        help="log in, as in digest:user:password, or sasl:user:password for SASL; may be repeated"
-        f" (default: the logins in the variable {AUTH_VARIABLE}, one per line; ps hides it)",
+        help="log in, as in digest:user:password, sasl:user:password for SASL, or kerberos: for"
+        f" Kerberos; may be repeated (default: the logins in the variable {AUTH_VARIABLE}, one per"
+        " line; ps hides it)",
     )
     for option, variable, what in (
         (

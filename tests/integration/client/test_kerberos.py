@@ -22,6 +22,7 @@ from tests.support.kerberos import (
     java_options,
     realm_in,
 )
+from tests.support.mirrors import run_here
 from tests.support.sasl import PROVIDER
 from tests.support.waiting import wait_until
 from zoolet.client import (
@@ -412,3 +413,19 @@ def test_a_queue_is_for_the_user_who_creates_it(started: Started) -> None:
     with Dispatcher(settings, "/jobs-of-bob") as dispatcher:
         assert dispatcher.queue.settings.acl == f"sasl:{BOB}:cdrwa"
         dispatcher.submit("json:dumps")
+
+
+def test_a_mirror_logs_in_on_both_sides(started: Started, tmp_path: Path) -> None:
+    login = f"keytab={started.keytab}"
+    with Client(hosts_of(started), options_of(login)) as client:
+        path = client.create(f"/source-{os.getpid()}", b"x", acl=BOB_ONLY).path
+        target = path.replace("source", "target")
+        client.create(f"{path}/a", b"y", acl=BOB_ONLY)
+        sides = [f"{hosts_of(started)}{each}" for each in (path, target)]
+        state = tmp_path / "state.sqlite"
+        both = ("--from-auth", f"kerberos:{login}", "--to-auth", f"kerberos:{login}")
+        status, text = run_here(*sides, state, "--once", *both)
+        assert status == 0, text
+        assert client.get(f"{target}/a").data == b"y"
+        assert client.get_acl(f"{target}/a").acl == BOB_ONLY
+        assert run_here(*sides, tmp_path / "other.sqlite", "--once")[0] == 1

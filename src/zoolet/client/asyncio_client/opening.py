@@ -5,6 +5,7 @@ people. Imports ``client/connecting``, ``model`` and asyncio.
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
@@ -58,9 +59,18 @@ async def prepare_login(kerberos: "KerberosLogin", host: str, ip: str, limit_s: 
         OpenError: there is no ticket.
     """
     prepared = kerberos.prepare(host, ip)
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def wake(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the program has ended the loop meanwhile
+            loop.call_soon_threadsafe(done.set)
+
+    prepared.add_done_callback(wake)
     try:
         async with asyncio.timeout(limit_s):
-            kerberos.use(await asyncio.shield(asyncio.wrap_future(prepared)))
+            await done.wait()
+        kerberos.use(prepared.result())
     except TimeoutError:
         raise OpenError(f"no ticket of Kerberos within {limit_s:g} s") from None
     except ValueError as error:

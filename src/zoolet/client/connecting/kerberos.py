@@ -214,8 +214,13 @@ class KerberosLogin:
     def _exchange(self, host: str, ip: str) -> KerberosExchange:
         if (advice := missing("gssapi")) is not None:
             raise TicketError(f"Kerberos is not available: {advice}")
-        import gssapi  # noqa: PLC0415 -- optional, and slow to import
-
+        try:
+            import gssapi  # noqa: PLC0415 -- optional, and slow to import
+        except ImportError as error:
+            raise TicketError(
+                f"the libraries of Kerberos cannot be loaded ({error}): install MIT Kerberos, for"
+                " example Debian's package libgssapi-krb5-2"
+            ) from None
         name = self._server_name(gssapi, host, ip)
         if not self._cache:
             return KerberosExchange(gssapi, name, self._credentials(gssapi)[0])

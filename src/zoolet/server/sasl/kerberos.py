@@ -54,8 +54,13 @@ class Acceptor:
     def __init__(self, config: KerberosConfig) -> None:
         if (advice := missing("gssapi")) is not None:
             raise ServerError(f"{config.place}: Kerberos is not available: {advice}")
-        import gssapi  # noqa: PLC0415 -- optional, and slow to import
-
+        try:
+            import gssapi  # noqa: PLC0415 -- optional, and slow to import
+        except ImportError as error:
+            raise ServerError(
+                f"{config.place}: the libraries of Kerberos cannot be loaded ({error}): install MIT"
+                " Kerberos, for example Debian's package libgssapi-krb5-2"
+            ) from None
         use_krb5_conf(config.krb5_conf)
         self._raw: Any = gssapi.raw
         self._error: Any = gssapi.exceptions.GSSError
