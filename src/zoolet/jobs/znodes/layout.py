@@ -405,6 +405,11 @@ def page_order(page: str) -> tuple[int, int]:
     return (-int(priority), int(number))
 
 
+def page_number(page: str) -> int:
+    """Return the number of a page, which is greater for later pages; 0 if there are no pages."""
+    return int(page.partition("-")[2] or 0)
+
+
 def parse_names(children: Iterable[str]) -> list[JobName]:
     """Return the job names among a znode's children, in the order in which workers take jobs."""
     return sorted(
