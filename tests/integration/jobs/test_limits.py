@@ -23,8 +23,11 @@ from zoolet.jobs import (
 from zoolet.jobs.housekeeping.limit_releases import RELEASED_S, LimitReleaser
 from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.overview.overview import explain
-from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.records.limits import LIMITS_MOST, NAME_LIMIT_CHARACTERS
+from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes.deferred_index import entry_path
+from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 
 START_MS = 1_800_000_000_000
 
@@ -401,6 +404,41 @@ def test_a_released_job_that_nobody_takes_does_not_keep_the_room(
     release(found)
     assert queue.counts()["unowned"] == 2
     assert len(take_all(queue)) == 1
+    assert_consistent(queue)
+
+
+@pytest.mark.parametrize("character", ["x", "\N{LATIN SMALL LETTER U WITH DIAERESIS}"])
+def test_many_limits_of_many_jobs_fit_into_requests(queue: JobQueue, character: str) -> None:
+    """50 jobs with 50 limits each: all their slots together do not fit into one request."""
+    for number in range(LIMITS_MOST):
+        name = f"{number:02d}".ljust(NAME_LIMIT_CHARACTERS, character)
+        queue.limits.add(Limit(name, concurrent=100, per_key=number % 2 == 0))
+    names = submit(queue, JOBS_AT_ONCE, key=character * 120)
+    jobs = take_all(queue)
+    assert sorted(job.name for job in jobs) == sorted(names)
+    assert {len(job.slots) for job in jobs} == {LIMITS_MOST}
+    assert len(queue.cancel(names[:25])) == 25
+    ended = [Move(Event.LOSE_WORKER, Place.OWNED, job, job.waiting()) for job in queue.owned()]
+    assert len(queue.mover.move(ended)) == 25
+    assert queue.owned() == []
+    assert_consistent(queue)
+
+
+def test_a_cancelled_job_gives_back_its_slot_or_its_place_in_the_line(queue: JobQueue) -> None:
+    queue.limits.add(Limit("one", concurrent=1))
+    first, second, third = submit(queue, 3)
+    assert [job.name for job in take_all(queue)] == [first]
+    found = releaser(queue)
+    release(found)
+    assert len(queue.cancel([second])) == 1
+    assert_consistent(queue)
+    assert len(queue.cancel([first])) == 1
+    assert_consistent(queue)
+    [job] = take_when_released(queue, found, 1)
+    assert job.name == third
+    assert {job.name: job.state for job in queue.done()} == dict.fromkeys(
+        (first, second), JobState.FAILED
+    )
     assert_consistent(queue)
 
 

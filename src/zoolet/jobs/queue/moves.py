@@ -21,7 +21,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
 from zoolet.jobs.records.job import Job
@@ -103,7 +103,7 @@ class Mover:
         made: list[Move] = []
         # A job without READ permission has no known version; -1 would match every version.
         moves = [move for move in moves if move.before.version != FORBIDDEN_VERSION]
-        for some in multis(moves, _job_after):
+        for some in multis(moves, _job_after, _limit_bytes):
             made += self._move_some(some, worker)
         return made
 
@@ -326,3 +326,24 @@ class Mover:
 
 def _job_after(move: Move) -> Job:
     return move.after
+
+
+_OPERATION_BYTES: Final = 200
+"""The bytes of an operation of a multi without its path and data; most are those of the ACL."""
+
+
+def _limit_bytes(move: Move) -> int:
+    """Return about how many bytes a multi has because of the limits of a job; 0 for most jobs."""
+    if not (move.claims or move.before.slots or move.after.slots):
+        return 0
+    size_bytes = 0
+    for claim in move.claims:
+        size_bytes += _OPERATION_BYTES + len(claim.path.encode())
+        if isinstance(claim, Create | SetData):
+            size_bytes += len(claim.data)
+    for freed in move.before.slots:
+        size_bytes += _OPERATION_BYTES + len(freed.encode())
+    for held in move.after.slots:
+        # In the JSON of the job, a character past ASCII takes 6 bytes, a pair of surrogates 12.
+        size_bytes += len(held) if held.isascii() else 3 * len(held.encode())
+    return size_bytes
