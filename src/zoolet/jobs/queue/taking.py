@@ -17,6 +17,8 @@ from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes import batch_log
 from zoolet.jobs.znodes.layout import Layout, read_job
 
+EXPIRED = "it expired before a worker could start it"
+"""The error of a job that expires."""
 LEFT_MS = 500
 """How much longer than other workers a worker leaves a job whose task it could not import, in ms.
 
@@ -130,7 +132,7 @@ class Taker:
                 picked.unreadable.append(job)
                 others.append(Move(Event.UNREADABLE, Place.UNOWNED, job, job.gave_up(now_ms)))
             elif job.expires_ms is not None and now_ms > job.expires_ms:
-                after = job.ended_by(now_ms, "it expired before a worker could start it")
+                after = job.ended_by(now_ms, EXPIRED)
                 others.append(Move(Event.EXPIRE, Place.UNOWNED, job, after))
             elif job.chained and job.batch in held:
                 others.append(Move(Event.DEFER, Place.UNOWNED, job, job.held()))
