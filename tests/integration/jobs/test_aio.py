@@ -65,6 +65,10 @@ def test_jobs_from_submit_to_result(server: Any, start_worker: StartWorker) -> N
                 await anext(bad.values())
             assert (await dispatcher.job(bad.names[0])).state is JobState.FAILED
             assert (await dispatcher.run(dispatcher.queue.counts))["unowned"] == 0
+            request = JobRequest("m:f", tags=["gpu"], limit_key="ada")
+            await dispatcher.run(dispatcher.schedules.add, "hourly", request, every_ms=3_600_000)
+            schedule = await dispatcher.run(dispatcher.schedules.get, "hourly")
+            assert (schedule.request.tags, schedule.request.limit_key) == (("gpu",), "ada")
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     async def names_of(batch: Any) -> Any:

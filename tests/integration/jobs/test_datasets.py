@@ -212,6 +212,27 @@ def test_jobs_on_the_workers_merge_all_results_in_a_tree(
     assert again.value(TIMEOUT_S) == result.value()
 
 
+def test_all_jobs_of_a_map_have_its_tags_and_its_limit_key(
+    dispatcher: Dispatcher, server: Any, data: Path
+) -> None:
+    dispatcher.datasets.create("numbers", "parquet", data)
+    result = dispatcher.map(
+        "data_tasks:count", "numbers", reduce="data_tasks:merge", tags=["gpu"], limit_key="ada"
+    )
+
+    async def ask() -> list[str]:
+        async with AsyncDispatcher(server.hosts, ROOT) as asynchronous:
+            found = await asynchronous.map(
+                "data_tasks:count", "numbers", tags=["gpu"], limit_key="ada", reuse=False
+            )
+            return [submission.name for submission in found.batch.submissions]
+
+    assert result.merged is not None
+    names = [*result.batch.names, *result.merged.names, *asyncio.run(ask())]
+    jobs = [dispatcher.queue.find(name) for name in names]
+    assert {(job.tags, job.limit_key) for job in jobs} == {(("gpu",), "ada")}
+
+
 def test_a_failed_job_fails_the_merged_result(
     dispatcher: Dispatcher, worker: Worker, data: Path
 ) -> None:

@@ -1,12 +1,23 @@
 """A queue has no more waiting jobs than its settings allow."""
 
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, numbered
-from zoolet.jobs import Dispatcher, JobQueue, QueueFullError, QueueSettings, UnknownBatchError
+from zoolet.jobs import (
+    BatchExistsError,
+    Dispatcher,
+    InvalidJobError,
+    JobQueue,
+    JobRequest,
+    QueueFullError,
+    QueueSettings,
+    UnknownBatchError,
+)
 from zoolet.jobs.znodes.edge import Znodes
 
 
@@ -32,6 +43,64 @@ def test_a_submission_that_is_too_large_is_refused_as_a_whole(
         with pytest.raises(QueueFullError, match="--max-waiting-jobs"):
             dispatcher.submit("m:f")
         assert sum(queue.counts().values()) == 5
+
+
+def nothing_was_submitted(queue: JobQueue) -> bool:
+    batches = queue.layout.znodes.children(queue.layout.znodes.path("batches"))
+    return not batches and not sum(queue.counts().values())
+
+
+def test_a_chord_is_submitted_as_a_whole_or_not_at_all(
+    queue: JobQueue, client: KazooClient
+) -> None:
+    then = JobRequest("m:f")
+    with Dispatcher(client, ROOT) as dispatcher:
+        with pytest.raises(QueueFullError, match="so 6 more were"):
+            dispatcher.submit_chord(numbered(5), then)
+        invalid: list[tuple[type[Exception], JobRequest, dict[str, Any]]] = [
+            (InvalidJobError, JobRequest(""), {}),
+            (InvalidJobError, then, {"name": "a/b"}),
+            (ValueError, then, {"when": "sometimes"}),
+        ]
+        for error, last, arguments in invalid:
+            with pytest.raises(error):
+                dispatcher.submit_chord(numbered(2), last, **arguments)
+        assert nothing_was_submitted(queue)
+        dispatcher.submit_batch([then], name="taken")
+        with pytest.raises(BatchExistsError, match="a batch taken"):
+            dispatcher.submit_chord(numbered(2), then, name="taken")
+        dispatcher.submit_chord(numbered(3), then, name="fits")
+    assert sum(queue.counts().values()) == 5
+
+
+def test_a_map_with_its_merging_jobs_is_submitted_as_a_whole_or_not_at_all(
+    queue: JobQueue, client: KazooClient, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    for number in range(20):
+        (tmp_path / "files" / f"{number}.bin").write_bytes(b"x")
+    with Dispatcher(client, ROOT) as dispatcher:
+        dispatcher.datasets.create("files", "files", tmp_path / "files")
+
+        def ask(name: str) -> None:
+            dispatcher.map("m:f", "files", reduce="m:g", name=name)
+
+        # 20 jobs, 2 that merge their results, and 1 that merges the results of these.
+        queue.configure(max_waiting_jobs=22)
+        with Dispatcher(client, ROOT) as limited, pytest.raises(QueueFullError, match="so 23 more"):
+            limited.map("m:f", "files", reduce="m:g")
+        assert nothing_was_submitted(queue)
+        queue.configure(max_waiting_jobs=28)
+    with Dispatcher(client, ROOT) as dispatcher:
+        with pytest.raises(InvalidJobError, match="batch name"):
+            ask("x" * 198)
+        assert nothing_was_submitted(queue)
+        dispatcher.submit_batch(numbered(1), name="m-merged")
+        with pytest.raises(BatchExistsError, match="m-merged"):
+            ask("m")
+        assert sum(queue.counts().values()) == 1
+        ask("fits")
+        assert sum(queue.counts().values()) == 24
 
 
 def test_jobs_that_are_taken_do_not_count(queue: JobQueue) -> None:

@@ -355,6 +355,11 @@ def test_the_commands(server: Any, dispatcher: Dispatcher) -> None:
     assert shown["next_ms"] is None
     run("resume", "night")
     run("remove", "night")
+    run("add", "gpu", "--every", "1h", "--task", "m:f", "--tag", "gpu", "--limit-key", "ada")
+    [submitted] = run("run-now", "gpu")
+    job = dispatcher.queue.find(submitted["job"])
+    assert (job.tags, job.limit_key) == (("gpu",), "ada")
+    run("remove", "gpu")
     assert "no schedule night" in run("show", "night", status=1)
     options = ["--server", server.hosts, "--queue", ROOT]
     text = CliRunner().invoke(main, ["jobs", "schedule", "list", *options])

@@ -9,6 +9,7 @@ from kazoo.client import KazooClient
 from tests.support.job_queue import request
 from tests.support.jobs import ROOT
 from zoolet.jobs import Dispatcher, Job, JobQueue, Limit
+from zoolet.jobs.housekeeping.expiring import Expirer
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.records.job_outcomes import without_task
 from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
@@ -94,7 +95,12 @@ def defer(stage: Stage) -> None:
 
 def expire(stage: Stage) -> None:
     stage.now_ms += 2
-    stage.queue.own_jobs([stage.name], "w")
+    if stage.row.place is Place.UNOWNED:
+        stage.queue.own_jobs([stage.name], "w")
+        return
+    expirer = Expirer(stage.queue, lambda: None)
+    expirer.begin()
+    expirer.expire()
 
 
 def fail_to_import(stage: Stage) -> None:
@@ -160,6 +166,8 @@ def steps_in(operations: Sequence[Operation]) -> list[Step]:
         match operation, kind:
             case _ if "/next/" in path:
                 continue  # The slot of the job stands for all its limits.
+            case _, "expiries":
+                continue  # The entry in "due" stands for all entries.
             case _ if known is not None:
                 found.append(known)
             case _, "keys":

@@ -32,6 +32,7 @@ from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_filters import JobFilter
 from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.schedules.schedules import Schedules
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.znodes.connection import CLOSE_S
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
@@ -140,6 +141,11 @@ class AsyncDispatcher:
     def datasets(self) -> Datasets:
         """The datasets that the queue describes, whose methods are called with `run`."""
         return self._open.datasets
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of the queue, whose methods are called with `run`."""
+        return self._open.schedules
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call an ordinary function that uses `queue`; the event loop runs while it waits.
@@ -276,6 +282,8 @@ class AsyncDispatcher:
         max_attempts: int = 3,
         backoff_ms: int = 0,
         timeout_ms: int | None = None,
+        limit_key: str | None = None,
+        tags: Sequence[str] = (),
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncMapResult:
         """Submit a task for each group of a described dataset; see `Dispatcher.map`.
@@ -296,6 +304,8 @@ class AsyncDispatcher:
             max_attempts=max_attempts,
             backoff_ms=backoff_ms,
             timeout_ms=timeout_ms,
+            limit_key=limit_key,
+            tags=tags,
             timeout_s=timeout_s,
         )
         return AsyncMapResult(await self._submitted(submit))

@@ -87,6 +87,12 @@ _settings = (
         type=click.IntRange(min=1),
         help="Most jobs that may wait; a submission that would exceed it is refused.",
     ),
+    click.option(
+        "--oldest-share-percent",
+        type=click.IntRange(0, 100),
+        help="Of 100 jobs that a worker takes, this number are the oldest ones, whatever their"
+        " priority.  [default: 0]",
+    ),
 )
 
 
@@ -152,6 +158,7 @@ def status(dispatcher: Dispatcher, target: Target) -> None:
     printer = target.printer
     now = overview(dispatcher.queue)
     states = dispatcher.queue.states()
+    share_percent = dispatcher.queue.settings.oldest_share_percent
     if printer.is_json:
         oldest = None if now.oldest is None else {"job": now.oldest.name, "why": now.why}
         printer.answer(
@@ -160,6 +167,7 @@ def status(dispatcher: Dispatcher, target: Target) -> None:
                 "states": states,
                 "workers": now.workers,
                 "waits_longest": oldest,
+                "oldest_share_percent": share_percent,
             }
             | _pauses(now.control)
         )
@@ -184,6 +192,8 @@ def status(dispatcher: Dispatcher, target: Target) -> None:
     if now.control.paused or now.control.paused_datasets:
         paused = "the queue" if now.control.paused else ", ".join(now.control.paused_datasets)
         printer.answer(None, f"paused: {paused}")
+    if share_percent:
+        printer.answer(None, f"share of the oldest jobs: {share_percent}%")
     if now.oldest is not None:
         printer.answer(None, f"oldest waiting job: {now.oldest.name}: {now.why}")
 

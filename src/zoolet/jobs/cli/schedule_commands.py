@@ -31,7 +31,7 @@ from zoolet.jobs.records.schedules import GRACE_MS, MISSED_MOST, Missed, Overlap
 _DURATION = re.compile(r"(\d{1,12})(ms|s|m|h|d)")
 _REQUEST_NAMES = (
     "task", "dataset", "groupid", "parameters", "priority", "max_attempts", "backoff_ms",
-    "timeout_ms",
+    "timeout_ms", "limit_key", "tags",
 )  # fmt: skip
 
 
@@ -147,6 +147,13 @@ _name = click.argument("name")
     ),
     click.option(
         "--timeout-ms", type=click.IntRange(min=1), help="Time limit of an attempt; then it fails."
+    ),
+    click.option("--limit-key", help="Key by which limits of the queue count the job."),
+    click.option(
+        "--tag",
+        "tags",
+        multiple=True,
+        help="Tag that a worker must have to take the job. May be repeated.",
     ),
 )
 def add(dispatcher: Dispatcher, target: Target, name: str, **values: Any) -> None:

@@ -203,9 +203,33 @@ class Dispatcher:
             BatchExistsError: the queue already has a batch of this name.
             UnknownBatchError: a batch of ``after`` does not exist.
             JobNotFoundError: a job of ``after`` does not exist.
+            QueueFullError: the queue may not have this number of waiting jobs.
             JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
                 true, jobs may have been submitted.
         """
+        return self._submit_batch(
+            requests,
+            reuse=reuse,
+            name=name,
+            after=after,
+            when=when,
+            receive=receive,
+            timeout_s=timeout_s,
+        )
+
+    def _submit_batch(
+        self,
+        requests: Sequence[JobRequest],
+        *,
+        reuse: bool | None = None,
+        name: str | None = None,
+        after: After = None,
+        when: When = When.ALL_ENDED,
+        receive: str | None = None,
+        timeout_s: float | None = TIMEOUT_S,
+        room: int | None = None,
+    ) -> Batch:
+        """Submit a batch; ``room`` is the number of jobs that the queue must have room for."""
         name = name or uuid.uuid4().hex[:16]
         dependencies = dependencies_of(after, when)
         if receive is not None and dependencies is None:
@@ -215,7 +239,7 @@ class Dispatcher:
             submissions = self._hooks.submitting(
                 requests,
                 lambda all_: self._submitter.submit_batch(
-                    all_, name, reuse=reuse, after=dependencies, receives=receive
+                    all_, name, reuse=reuse, after=dependencies, receives=receive, room=room
                 ),
             )
         return Batch(self.queue, submissions, name, self.results, self._hooks)
@@ -240,16 +264,32 @@ class Dispatcher:
             receive: the parameter of this job that gets the list of the results.
             timeout_s: the time limit, in seconds, for each request to the server.
 
+        All checks are made before the first job is submitted.
+
         Raises:
-            InvalidJobError: one of the requests is invalid.
+            InvalidJobError: one of the requests is invalid; nothing was submitted.
             BatchExistsError: the queue already has a batch of one of the names.
-            JobTimeoutError: the server did not reply in time.
+            QueueFullError: the queue may not have this number of waiting jobs.
+            JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
+                true, jobs may have been submitted.
         """
         name = name or uuid.uuid4().hex[:16]
-        first = self.submit_batch(requests, name=f"{name}-jobs", timeout_s=timeout_s)
-        return self.submit_batch(
-            [then], name=name, after=first, when=when, receive=receive, timeout_s=timeout_s
+        when = When(when)
+        self._check([then], [name], timeout_s)
+        first = self._submit_batch(
+            requests, name=f"{name}-jobs", timeout_s=timeout_s, room=len(requests) + 1
         )
+        # The queue has room for all jobs: only other programs can have used it meanwhile.
+        return self._submit_batch(
+            [then], name=name, after=first, when=when, receive=receive, timeout_s=timeout_s, room=0
+        )
+
+    def _check(
+        self, requests: Sequence[JobRequest], batches: Sequence[str], timeout_s: float | None
+    ) -> None:
+        """Check requests and names of batches before other jobs are submitted."""
+        with self._within(timeout_s, "submit", each_request=True):
+            self._submitter.check(requests, batches)
 
     def map(
         self,
@@ -266,6 +306,8 @@ class Dispatcher:
         max_attempts: int = 3,
         backoff_ms: int = 0,
         timeout_ms: int | None = None,
+        limit_key: str | None = None,
+        tags: Sequence[str] = (),
         timeout_s: float | None = TIMEOUT_S,
     ) -> MapResult:
         """Submit a task for each group of a described dataset, as a batch.
@@ -286,27 +328,27 @@ class Dispatcher:
             max_attempts: as in `JobRequest`.
             backoff_ms: as in `JobRequest`.
             timeout_ms: as in `JobRequest`.
+            limit_key: as in `JobRequest`, for the jobs that merge, too.
+            tags: as in `JobRequest`, for the jobs that merge, too.
             timeout_s: the time limit, in seconds, for each request to the server; None: no limit.
 
         Raises:
             UnknownDatasetError: the queue describes no dataset of this name.
             DatasetError: ``refresh`` is true, and this process cannot read the data.
             InvalidJobError: an argument is invalid; nothing was submitted.
-            BatchExistsError: the queue already has a batch of this name.
-            JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
-                true, jobs may have been submitted.
+            BatchExistsError: the queue already has a batch of this name; nothing was submitted.
+            QueueFullError: the queue may not have all these jobs; nothing was submitted.
+            JobTimeoutError: the server did not reply in time, as for `submit_batch`.
         """
         read = self.datasets.refresh if refresh else self.datasets.describe
         described = read(dataset, timeout_s=timeout_s)
-        attributes: dict[str, Any] = {
-            "priority": priority,
-            "max_attempts": max_attempts,
-            "backoff_ms": backoff_ms,
-            "timeout_ms": timeout_ms,
-        }
+        attributes: dict[str, Any] = {"priority": priority, "max_attempts": max_attempts}
+        attributes |= {"backoff_ms": backoff_ms, "timeout_ms": timeout_ms}
+        attributes |= {"limit_key": limit_key, "tags": tags}
         requests = map_requests(task, described, parameters or {}, columns, **attributes)
-        submit = partial(self.submit_batch, reuse=reuse, timeout_s=timeout_s)
-        return submit_map(submit, described, requests, reduce, name, attributes)
+        submit = partial(self._submit_batch, reuse=reuse, timeout_s=timeout_s)
+        check = partial(self._check, (), timeout_s=timeout_s)
+        return submit_map(submit, check, described, requests, reduce, name, attributes)
 
     def retry_failed(
         self, selected: JobFilter | None = None, *, timeout_s: float | None = TIMEOUT_S

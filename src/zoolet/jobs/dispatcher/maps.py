@@ -15,11 +15,12 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoolet.jobs.datasets.datasets import Dataset, total
 from zoolet.jobs.dispatcher.batch import Batch, JobFailedError
-from zoolet.jobs.dispatcher.reductions import Input, submit_reduction
+from zoolet.jobs.dispatcher.reductions import Input, batch_names, submit_reduction
 from zoolet.jobs.errors import InvalidJobError, JobTimeoutError
 from zoolet.jobs.execution.functions import TASKS, load_function
 from zoolet.jobs.loaders.groups import DatasetGroup
@@ -260,6 +261,7 @@ class MapResult:
 
 def submit_map(
     submit: Callable[..., Batch],
+    check: Callable[[Sequence[str]], None],
     dataset: Dataset,
     requests: Sequence[JobRequest],
     reduce: str | Callable[..., Any] | None,
@@ -269,7 +271,9 @@ def submit_map(
     """Submit the requests for the groups of a dataset, and the jobs that merge their results.
 
     Args:
-        submit: submits a batch (`Dispatcher.submit_batch`).
+        submit: submits a batch (`Dispatcher.submit_batch`); it has one argument more, ``room``, the
+            number of jobs that the queue must have room for.
+        check: checks the names of the batches of the jobs that merge, before anything is submitted.
         dataset: the dataset.
         requests: the request for each group.
         reduce: the function that merges results, or its name; None: no jobs merge results.
@@ -278,14 +282,17 @@ def submit_map(
     """
     function = None if reduce is None else task_name(reduce)
     name = name or uuid.uuid4().hex[:16]
-    batch = submit(requests, name=name)
-    merged = None
-    if function is not None and requests:
-        inputs = [
-            Input(submission.name, request.key)
-            for submission, request in zip(batch.submissions, requests, strict=True)
-        ]
-        merged = submit_reduction(submit, function, inputs, name, **attributes)
+    if function is None or not requests:
+        return MapResult(submit(requests, name=name), dataset, reduce)
+    merging = [one for level in batch_names(len(requests), name) for one in level]
+    check(merging)
+    batch = submit(requests, name=name, room=len(requests) + len(merging))
+    inputs = [
+        Input(submission.name, request.key)
+        for submission, request in zip(batch.submissions, requests, strict=True)
+    ]
+    # The queue has room for all jobs: only other programs can have used it meanwhile.
+    merged = submit_reduction(partial(submit, room=0), function, inputs, name, **attributes)
     return MapResult(batch, dataset, reduce, merged)
 
 

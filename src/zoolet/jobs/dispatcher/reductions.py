@@ -37,6 +37,23 @@ class Input(NamedTuple):
     key: str
 
 
+def batch_names(count: int, name: str) -> list[list[str]]:
+    """Return the names of the batches that merge ``count`` results, at least one, by level.
+
+    Each batch has one job. ``name`` is the start of the names.
+    """
+    levels: list[list[str]] = []
+    while not levels or count > 1:
+        count = -(-count // FAN_IN)
+        depth = len(levels)
+        levels.append(
+            [f"{name}-merged"]
+            if count == 1
+            else [f"{name}-merge-{depth}-{number}" for number in range(count)]
+        )
+    return levels
+
+
 def submit_reduction(
     submit: Callable[..., Batch],
     function: str,
@@ -55,24 +72,22 @@ def submit_reduction(
     """
     # A job that merges is ready later than jobs of the map, so it must not wait behind them.
     attributes["priority"] = min(PRIORITY_MAX, attributes.get("priority", 0) + 1)
-    level, depth = list(inputs), 0
-    while True:
+    level = list(inputs)
+    for names in batch_names(len(inputs), name):
         merged: list[Input] = []
-        is_last = len(level) <= FAN_IN
-        for number, start in enumerate(range(0, len(level), FAN_IN)):
-            some = level[start : start + FAN_IN]
+        for number, batch_name in enumerate(names):
+            some = level[number * FAN_IN : (number + 1) * FAN_IN]
             request = _request(function, some, attributes)
             batch = submit(
                 [request],
-                name=f"{name}-merged" if is_last else f"{name}-merge-{depth}-{number}",
+                name=batch_name,
                 after=[one.name for one in some],
                 when=When.ALL_SUCCEEDED,
                 receive=_RESULTS,
             )
             merged.append(Input(batch.names[0], request.key))
-        if is_last:
-            return batch
-        level, depth = merged, depth + 1
+        level = merged
+    return batch
 
 
 def _request(function: str, inputs: Sequence[Input], attributes: dict[str, Any]) -> JobRequest:

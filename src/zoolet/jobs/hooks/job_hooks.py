@@ -32,9 +32,9 @@ class Attempt(NamedTuple):
         job: the job after the attempt. Its state is SUCCESSFUL or FAILED, or PENDING if there will
             be another attempt.
         number: the number of the attempt, from 1.
-        ready_ms: when the job could start: the time of its submission, or its ``not_before_ms``.
-            None if this is not known: for a job that waited for another batch, and for every
-            attempt after the first one.
+        ready_ms: when the job came to ``unowned`` the last time before this attempt, so that a
+            worker could take it. The waiting time of the attempt begins then. None if this is not
+            known.
         started_ms: when the task was called; None if the attempt failed before.
         ended_ms: when the attempt ended.
         error: the error of the attempt; None if it succeeded.
@@ -46,13 +46,6 @@ class Attempt(NamedTuple):
     started_ms: int | None
     ended_ms: int
     error: str | None
-
-
-def ready_ms_of(job: Job) -> int | None:
-    """Return when a job that has made no attempt could start; None if this is not known."""
-    if job.attempts or job.losses or job.chained:
-        return None
-    return max(job.submitted_ms, job.not_before_ms or 0)
 
 
 class JobHooks:
@@ -76,7 +69,10 @@ class JobHooks:
         """A batch returns a job that has ended to the program."""
 
     def started(self, job: Job, started_ms: int) -> None:
-        """A worker has called the task of a job, at ``started_ms`` by the server's clock."""
+        """A worker has called the task of a job, at ``started_ms`` by the server's clock.
+
+        The waiting time of the attempt is from ``job.ready_ms`` to ``started_ms``.
+        """
 
     def ended(self, attempt: Attempt) -> None:
         """A worker has recorded the outcome of an attempt."""

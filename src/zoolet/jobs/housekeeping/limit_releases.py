@@ -26,6 +26,7 @@ from zoolet.jobs.housekeeping.entries import remove_entry
 from zoolet.jobs.housekeeping.waiting_keys import WaitingKeys, group_of_key
 from zoolet.jobs.limits.admission import LimitState, NextStart
 from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.queue.oldest_share import ShareSetting
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job_values import is_znode_name
@@ -66,9 +67,11 @@ class _Waiting:
         start_ms: the time at which a job may start without another event, in ms since the epoch.
     """
 
-    def __init__(self, layout: Layout, name: str, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, layout: Layout, name: str, wake: Callable[[], None], percent: Callable[[], int]
+    ) -> None:
         self._wake = wake
-        self.keys = WaitingKeys(layout, name, self.stir)
+        self.keys = WaitingKeys(layout, name, self.stir, percent)
         self.released: dict[str, tuple[str, float]] = {}
         self.is_stale = True
         self.limit: Limit | None = None
@@ -102,6 +105,7 @@ class LimitReleaser:
         self._znodes = jobs.layout.znodes
         self._wake = wake
         self._waiting: dict[str, _Waiting] = {}
+        self._share = ShareSetting(jobs.layout, lambda: None)
         jobs.gate.table.subscribe(wake)
 
     def begin(self) -> None:
@@ -132,7 +136,7 @@ class LimitReleaser:
 
     def _of(self, name: str) -> _Waiting:
         if name not in self._waiting:
-            self._waiting[name] = _Waiting(self._layout, name, self._wake)
+            self._waiting[name] = _Waiting(self._layout, name, self._wake, self._share.percent)
         return self._waiting[name]
 
     # --- A limit that applies

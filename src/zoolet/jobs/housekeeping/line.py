@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+from zoolet.jobs.housekeeping.expiring import Expirer
 from zoolet.jobs.housekeeping.limit_releases import LimitReleaser
 from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.housekeeping.removal import Remover
@@ -51,6 +52,7 @@ class Housekeeping:
         self._releaser = Releaser(jobs, self._wake.set)
         self._scheduler = Scheduler(jobs, self._wake.set)
         self._limit_releaser = LimitReleaser(jobs, self._wake.set)
+        self._expirer = Expirer(jobs, self._wake.set)
         self._stopping = False
         self._place: str | None = None
         self._session_id: int | None = None
@@ -90,6 +92,7 @@ class Housekeeping:
         self._releaser.begin()
         self._scheduler.begin()
         self._limit_releaser.begin()
+        self._expirer.begin()
         while self._keep() == 0.0:
             pass
 
@@ -112,6 +115,7 @@ class Housekeeping:
             self._releaser.begin()
             self._scheduler.begin()
             self._limit_releaser.begin()
+            self._expirer.begin()
             return True
         if not self._znodes.exists(f"{path}/{line[position - 1]}", lambda _: self._wake.set()):
             self._wake.set()
@@ -131,6 +135,7 @@ class Housekeeping:
                 self._limit_releaser.delete_lost_slots()
             self._not_before = time.monotonic() + RETURN_SHARE * (time.monotonic() - now)
         next_in_s = (
+            self._expirer.expire(),
             self._releaser.release(),
             self._limit_releaser.release(),
             self._scheduler.run(),

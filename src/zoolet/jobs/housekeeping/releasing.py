@@ -1,9 +1,9 @@
 """The part of the housekeeping that moves jobs from "deferred" to "unowned" when they may start.
 
 `zoolet.jobs.housekeeping.limit_releases` moves the jobs that wait for a limit.
-Jobs that wait for a time are found by their entries in the index, and only jobs that are due are
-read. `zoolet.jobs.housekeeping.chains` says when a batch waits for other batches and jobs no more.
-Its jobs then start, or are FAILED if the condition of the batch cannot become true.
+Jobs that wait for a time are found by their entries in the index (`DueBuckets`), and only jobs that
+are due are read. `zoolet.jobs.housekeeping.chains` says when a batch waits for other batches and
+jobs no more. Its jobs then start, or are FAILED if the condition of the batch cannot become true.
 Invariants:
 
 - All state in memory can be read from the queue again: `begin` clears this state.
@@ -17,29 +17,18 @@ its package.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from zoolet.jobs.housekeeping.chains import Chains
+from zoolet.jobs.housekeeping.due_buckets import DueBuckets
 from zoolet.jobs.housekeeping.entries import remove_entry
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_names import parse
 from zoolet.jobs.records.job_values import WAITS_FOR_LIMIT, WAITS_FOR_TIME
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes.batch_log import chain_path
-from zoolet.jobs.znodes.deferred_index import (
-    BUCKET_MS,
-    DueEntry,
-    bucket_of,
-    bucket_path,
-    bucket_start_ms,
-    due_path,
-    entry_path,
-    is_bucket,
-    parse_entry,
-)
+from zoolet.jobs.znodes.deferred_index import due_path, entry_path, parse_entry
 from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import CHAINS, DUE, parse_names
 from zoolet.jobs.znodes.limit_znodes import waiting_path
@@ -51,9 +40,6 @@ log = logging.getLogger(__name__)
 
 MULTIS_AT_ONCE = 20
 """Limit of the multis of one call, which move a thousand jobs."""
-AHEAD_MS = 2000
-"""The time, in ms, before the start of a bucket at which its entries are read. A bucket contains
-the entries of a span of time."""
 
 
 class Releaser:
@@ -68,15 +54,7 @@ class Releaser:
         self._jobs = jobs
         self._layout = jobs.layout
         self._znodes = jobs.layout.znodes
-        self._wake = wake
-        self._stale: set[str] = set()
-        """Changed parts: names of buckets, `DUE`. Watches in other threads add them."""
-        self._buckets: set[str] = set()
-        self._listed: dict[str, set[DueEntry]] = {}
-        """The entries of buckets that have begun, without the collected entries."""
-        self._due: deque[DueEntry] = deque()
-        """Collected entries: their time has come, and their jobs are not moved yet."""
-        self._collected: set[DueEntry] = set()
+        self._due = DueBuckets(jobs.layout, DUE, wake)
         self._chains = Chains(jobs.layout, wake)
         self._freed: dict[str, list[str]] = {}
         """The names of jobs to move, by batch; these batches wait no more."""
@@ -87,15 +65,11 @@ class Releaser:
 
     def begin(self) -> None:
         """Clear the state in memory, and compare the jobs in "deferred" with the index."""
-        self._listed.clear()
-        self._due.clear()
-        self._collected.clear()
-        self._buckets.clear()
+        self._due.begin()
         self._chains.begin()
         self._freed.clear()
         self._reasons.clear()
         self._left.clear()
-        self._stale = {DUE}
         self._repair()
 
     def release(self) -> float | None:
@@ -107,52 +81,13 @@ class Releaser:
         self._look_at_chains()
         for batch in list(self._freed):
             room = self._free_some(batch, room)
-        self._list_due()
+        self._due.list_begun(self._jobs.clock_ms())
         room = self._release_due(room)
-        if self._due or self._freed:
+        if self._due.has_collected or self._freed:
             return 0.0
         return self._next_in_s()
 
-    def _stir(self, what: str) -> Callable[[object], None]:
-        def stir(_: object) -> None:
-            self._stale.add(what)
-            self._wake()
-
-        return stir
-
     # --- By time
-
-    def _list_due(self) -> None:
-        """List new and changed buckets that have begun or will begin within `AHEAD_MS`."""
-        path = self._znodes.path(DUE)
-        if DUE in self._stale:
-            self._stale.discard(DUE)
-            try:
-                names = self._znodes.children(path, self._stir(DUE))
-            except MissingError:
-                self._znodes.ensure(path)
-                names = self._znodes.children(path, self._stir(DUE))
-            self._buckets = set(filter(is_bucket, names))
-        last = bucket_of(self._jobs.clock_ms() + AHEAD_MS)
-        for bucket in sorted(self._buckets):
-            if bucket > last:
-                break
-            if bucket in self._stale or bucket not in self._listed:
-                self._stale.discard(bucket)
-                self._list_bucket(bucket)
-
-    def _list_bucket(self, bucket: str) -> None:
-        try:
-            children = self._znodes.children(bucket_path(self._layout, bucket), self._stir(bucket))
-        except MissingError:
-            self._forget_bucket(bucket)
-            return
-        entries = {entry for entry in map(parse_entry, children) if entry is not None}
-        self._listed[bucket] = entries - self._collected
-
-    def _forget_bucket(self, bucket: str) -> None:
-        self._buckets.discard(bucket)
-        self._listed.pop(bucket, None)
 
     def _release_due(self, room: int) -> int:
         """Move jobs whose time has come, in the order in which workers take jobs.
@@ -160,55 +95,15 @@ class Releaser:
         Makes at most ``room`` multis, and returns the number of multis that remain.
         """
         now_ms = self._jobs.clock_ms()
-        if not self._due:
-            self._collect_due(now_ms)
-        while self._due and room > 0:
-            some = [self._due.popleft() for _ in range(min(JOBS_AT_ONCE, len(self._due)))]
-            self._collected.difference_update(some)
+        while room > 0 and (some := self._due.take(JOBS_AT_ONCE, now_ms)):
             self._move_on({e.name: due_path(self._layout, e) for e in some}, now_ms)
             room -= 1
         return room
 
-    def _collect_due(self, now_ms: int) -> None:
-        """Collect the entries that are due, and delete empty buckets whose time has passed."""
-        found: list[DueEntry] = []
-        for bucket, entries in list(self._listed.items()):
-            due = {entry for entry in entries if entry.not_before_ms <= now_ms}
-            found += due
-            entries.difference_update(due)
-            has_passed = bucket_start_ms(bucket) + BUCKET_MS <= now_ms
-            if not due and not entries and has_passed:
-                # If a submitter has added an entry, the znode is not deleted, and its watch was
-                # called.
-                if self._znodes.delete(bucket_path(self._layout, bucket)):
-                    self._forget_bucket(bucket)
-                elif self._znodes.exists(bucket_path(self._layout, bucket)):
-                    self._stale.add(bucket)
-                else:
-                    self._forget_bucket(bucket)
-        found.sort(key=lambda entry: _order(entry.name))
-        self._due.extend(found)
-        self._collected.update(found)
-
     def _next_in_s(self) -> float | None:
         """Return the time, in seconds, until a job is due, a bucket begins, or a search is due."""
-        now_ms = self._jobs.clock_ms()
-        times = [entry.not_before_ms for entries in self._listed.values() for entry in entries]
-        times += [
-            bucket_start_ms(bucket) - AHEAD_MS
-            for bucket in self._buckets
-            if bucket not in self._listed
-        ]
-        times += [
-            bucket_start_ms(bucket) + BUCKET_MS
-            for bucket, entries in self._listed.items()
-            if not entries
-        ]
-        pauses_s = [max(0.0, (min(times) - now_ms) / 1000)] if times else []
-        look_in_s = self._chains.next_in_s()
-        if look_in_s is not None:
-            pauses_s.append(look_in_s)
-        return min(pauses_s, default=None)
+        times = [self._due.next_in_s(self._jobs.clock_ms()), self._chains.next_in_s()]
+        return min((in_s for in_s in times if in_s is not None), default=None)
 
     # --- By batch
 
@@ -364,11 +259,6 @@ class Releaser:
         if not job.chained or job.batch is None:
             return True
         return self._znodes.exists(chain_path(self._layout, job.batch))
-
-
-def _order(name: str) -> tuple[int, int, str]:
-    parsed = parse(name)
-    return parsed.order if parsed is not None else (0, 0, name)
 
 
 def _name_in_due(child: str) -> str:

@@ -2,8 +2,8 @@
 
 The znode ``waiting`` of a limit has a child for each key that has waiting jobs, and below it the
 entries of the jobs. Invariant: a key is listed again only if its watch was called, and the list of
-a key with many jobs is not repeated at once. This module imports `zoolet.jobs.records` and
-`zoolet.jobs.znodes`.
+a key with many jobs is not repeated at once. This module imports `zoolet.jobs.records`,
+`zoolet.jobs.znodes` and other modules of its package.
 """
 
 import logging
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from zoolet.jobs.housekeeping.key_order import KeyOrder
 from zoolet.jobs.records.limits import ALL, NO_KEY
 from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.layout import Layout, parse_names
@@ -26,14 +27,14 @@ class _Key:
     """The waiting jobs of a key.
 
     Attributes:
-        names: the names of the jobs that `WaitingKeys.take` has not returned, the first one first.
+        order: the jobs that `WaitingKeys.take` has not returned.
         failed: the names of jobs that could not be moved since the last change of the key.
         is_stale: whether the key must be listed.
-        not_before: the earliest time of the next list if ``names`` has jobs.
+        not_before: the earliest time of the next list if ``order`` has jobs.
     """
 
-    def __init__(self) -> None:
-        self.names: deque[str] = deque()
+    def __init__(self, order: KeyOrder) -> None:
+        self.order = order
         self.failed: set[str] = set()
         self.is_stale = True
         self.not_before = 0.0
@@ -46,10 +47,18 @@ class WaitingKeys:
         layout: the layout of the queue.
         limit: the name of the limit.
         wake: called by any thread when there may be other jobs.
+        percent: returns the queue's setting ``oldest_share_percent``.
     """
 
-    def __init__(self, layout: Layout, limit: str, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        limit: str,
+        wake: Callable[[], None],
+        percent: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._layout = layout
+        self._percent = percent
         self._path = waiting_path(layout, limit)
         self._wake = wake
         self._is_stale = True
@@ -70,7 +79,7 @@ class WaitingKeys:
             for key in set(self._keys) - set(found):
                 self._forget(key)
             for key in sorted(set(found) - set(self._keys)):
-                self._keys[key] = _Key()
+                self._keys[key] = _Key(KeyOrder(self._layout.shard_of, self._percent))
                 self._turns.append(key)
         return bool(self._keys)
 
@@ -115,21 +124,21 @@ class WaitingKeys:
         """
         jobs = self._keys[key]
         if not is_first:
-            return jobs.names.popleft() if jobs.names else None
-        if jobs.is_stale and (not jobs.names or time.monotonic() >= jobs.not_before):
+            return jobs.order.pop()
+        if jobs.is_stale and (not jobs.order or time.monotonic() >= jobs.not_before):
             self._list(key, jobs)
-        if jobs.names:
-            return jobs.names.popleft()
+        if jobs.order:
+            return jobs.order.pop()
         # The key is deleted at once, because workers let no new job pass a key that exists. If it
         # has jobs, the server refuses this.
         if self._layout.znodes.delete(f"{self._path}/{key}"):
             self._is_stale = True
             return None
         self._list(key, jobs)
-        if jobs.failed and not jobs.names:
+        if jobs.failed and not jobs.order:
             # For example, the worker cannot read the jobs.
             log.warning("%d jobs below %s/%s cannot be moved", len(jobs.failed), self._path, key)
-        return jobs.names.popleft() if jobs.names else None
+        return jobs.order.pop()
 
     def _list(self, key: str, jobs: _Key) -> None:
         jobs.is_stale = False
@@ -146,7 +155,7 @@ class WaitingKeys:
             children = []
         names = parse_names(children)
         listed = {name.name for name in names}
-        jobs.names = deque(name.name for name in names if name.name not in jobs.failed)
+        jobs.order.replace([name for name in names if name.name not in jobs.failed])
         jobs.not_before = time.monotonic() + LISTED_PAUSE_S * len(children)
         if len(names) < len(children):
             for child in set(children) - listed:

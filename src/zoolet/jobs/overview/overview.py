@@ -114,7 +114,9 @@ def why(
     executors = sum(int(report.get("executors", 1)) for report in workers.values())
     owned = counts[Place.OWNED].total()
     if before:
-        return f"{before} jobs of greater priority go first, on {executors} executors"
+        share = queue.settings.oldest_share_percent
+        old = f"; of 100 jobs that a worker takes, {share} are the oldest ones" if share else ""
+        return f"{before} jobs of greater priority go first, on {executors} executors{old}"
     if owned >= executors:
         return f"all {executors} executors are busy, with {owned} jobs"
     if job.timeout_ms is not None and all(r.get("kind") == "threads" for r in workers.values()):

@@ -21,14 +21,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
 from zoolet.jobs.znodes import batch_log
-from zoolet.jobs.znodes.deferred_index import entry_path
+from zoolet.jobs.znodes.deferred_index import entry_path, expiry_path
 from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION
 from zoolet.jobs.znodes.layout import Layout, read_job
 from zoolet.jobs.znodes.limit_znodes import slot_path
@@ -103,7 +103,7 @@ class Mover:
         made: list[Move] = []
         # A job without READ permission has no known version; -1 would match every version.
         moves = [move for move in moves if move.before.version != FORBIDDEN_VERSION]
-        for some in multis(moves, _job_after):
+        for some in multis(moves, _job_after, _limit_bytes):
             made += self._move_some(some, worker)
         return made
 
@@ -171,14 +171,30 @@ class Mover:
         return own
 
     def _in_index(self, step: Step, before: Job, after: Job) -> list[Operation]:
-        """Return the operation of a step that changes the index of deferred jobs."""
+        """Return the operations of a step that changes the index of deferred jobs."""
+        found: list[Operation] = []
+        expiries = (expiry_path(self._layout, before), expiry_path(self._layout, after))
         if step is Step.LEAVE_INDEX:
-            entry = entry_path(self._layout, before)
-            return [] if entry is None else [Delete(entry, -1)]
+            entry, expiry = entry_path(self._layout, before), expiries[0]
+            if entry is not None:
+                found.append(Delete(entry, -1))
+            if expiry is not None and expiry != expiries[1]:
+                found.append(Delete(expiry, -1))
         if step is Step.ENTER_INDEX:
-            entry = entry_path(self._layout, after)
-            return [] if entry is None else [Create(entry, b"")]
-        return []
+            entry, expiry = entry_path(self._layout, after), expiries[1]
+            if entry is not None:
+                found.append(Create(entry, b""))
+            if expiry is not None and expiry != expiries[0]:
+                found.append(Create(expiry, b""))
+        return found
+
+    def _entries(self, move: Move) -> set[str | None]:
+        """Return the paths of a job's entries in the index, without those in "expiries"."""
+        return {entry_path(self._layout, job) for job in (move.before, move.after)}
+
+    def _in_indexes(self, move: Move) -> set[str | None]:
+        expiries = {expiry_path(self._layout, job) for job in (move.before, move.after)}
+        return self._entries(move) | expiries
 
     def _create(self, job: Job, operations: list[Operation]) -> None:
         """Add the operations that create a job; a PENDING job gets its attempts as version."""
@@ -215,7 +231,7 @@ class Mover:
         if operation.path in {slot_path(self._layout, slot) for slot in owner.before.slots}:
             without.entries.add(operation.path)
             return moves
-        if operation.path in {entry_path(self._layout, job) for job in (owner.before, owner.after)}:
+        if operation.path in self._in_indexes(owner):
             return self._after_refused_entry(moves, refused, operation, owner, without)
         if isinstance(operation, Create) and refused.lacks_parent:
             # The page was empty for a long time and was removed.
@@ -248,8 +264,9 @@ class Mover:
         without: _Without,
     ) -> list[Move]:
         """Return the moves that can still be made if an entry of the index was refused."""
+        is_expiry = operation.path not in self._entries(owner)
         if isinstance(operation, Create) and refused.lacks_parent:
-            if owner.after.waits_for != WAITS_FOR_BATCH:
+            if is_expiry or owner.after.waits_for != WAITS_FOR_BATCH:
                 self._znodes.ensure(paths.parent_of(operation.path))
                 return moves
             # The other batch has ended. If the job also waits for a time, it waits for this time
@@ -257,8 +274,9 @@ class Mover:
             freed = owner._replace(after=owner.after.put_off(0))
             return [freed if move is owner else move for move in moves]
         without.entries.add(operation.path)
-        if isinstance(operation, Create):
+        if is_expiry or isinstance(operation, Create):
             # The entry exists: another program created it, or it was left from an earlier state.
+            # Or the job has no entry in "expiries", because an older version has moved it.
             return moves
         znode = self._znodes.get(self._layout.job(owner.place, owner.before.name))
         found = None if znode is None else read_job(owner.place, owner.before.name, znode)
@@ -326,3 +344,24 @@ class Mover:
 
 def _job_after(move: Move) -> Job:
     return move.after
+
+
+_OPERATION_BYTES: Final = 200
+"""The bytes of an operation of a multi without its path and data; most are those of the ACL."""
+
+
+def _limit_bytes(move: Move) -> int:
+    """Return about how many bytes a multi has because of the limits of a job; 0 for most jobs."""
+    if not (move.claims or move.before.slots or move.after.slots):
+        return 0
+    size_bytes = 0
+    for claim in move.claims:
+        size_bytes += _OPERATION_BYTES + len(claim.path.encode())
+        if isinstance(claim, Create | SetData):
+            size_bytes += len(claim.data)
+    for freed in move.before.slots:
+        size_bytes += _OPERATION_BYTES + len(freed.encode())
+    for held in move.after.slots:
+        # In the JSON of the job, a character past ASCII takes 6 bytes, a pair of surrogates 12.
+        size_bytes += len(held) if held.isascii() else 3 * len(held.encode())
+    return size_bytes

@@ -17,6 +17,8 @@ from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes import batch_log
 from zoolet.jobs.znodes.layout import Layout, read_job
 
+EXPIRED = "it expired before a worker could start it"
+"""The error of a job that expires."""
 LEFT_MS = 500
 """How much longer than other workers a worker leaves a job whose task it could not import, in ms.
 
@@ -116,20 +118,21 @@ class Taker:
         now_ms = self.time_ms()
         paths_of = [self._layout.unowned(name) for name in names]
         picked = TakeResult([], [], [], [], [], [])
-        found = [
-            read_job(Place.UNOWNED, name, znode)
+        znodes = {
+            name: znode
             for name, znode in zip(names, self._layout.znodes.get_all(paths_of), strict=True)
             if znode is not None
-        ]
+        }
+        found = [read_job(Place.UNOWNED, name, znode) for name, znode in znodes.items()]
         held = self._held_batches(found)
-        ready: list[Job] = []
+        ready: list[Move] = []
         others: list[Move] = []
         for job in found:
             if job.is_stand_in:
                 picked.unreadable.append(job)
                 others.append(Move(Event.UNREADABLE, Place.UNOWNED, job, job.gave_up(now_ms)))
             elif job.expires_ms is not None and now_ms > job.expires_ms:
-                after = job.ended_by(now_ms, "it expired before a worker could start it")
+                after = job.ended_by(now_ms, EXPIRED)
                 others.append(Move(Event.EXPIRE, Place.UNOWNED, job, after))
             elif job.chained and job.batch in held:
                 others.append(Move(Event.DEFER, Place.UNOWNED, job, job.held()))
@@ -140,29 +143,27 @@ class Taker:
             elif job.tags and tags is not None and not set(job.tags) <= set(tags):
                 picked.unsuitable.append(job)
             else:
-                ready.append(job)
-        self._take_ready(ready, worker, now_ms, most, picked, others)
+                # The multi that moved the job to unowned has created the znode.
+                after = job.taken(worker, now_ms, znodes[job.name].created_ms)
+                ready.append(Move(Event.TAKE, Place.UNOWNED, job, after))
+        self._take_ready(ready, worker, most, picked, others)
         return picked
 
     def _take_ready(
         self,
-        ready: list[Job],
+        ready: list[Move],
         worker: str,
-        now_ms: int,
         most: int | None,
         picked: TakeResult,
         others: list[Move],
     ) -> None:
         """Make the moves ``others``, and take up to ``most`` jobs that the limits let start."""
-        admission = self.gate.admission(ready) if ready else None
+        admission = self.gate.admission([move.before for move in ready]) if ready else None
         if admission is None:
-            some = ready if most is None else ready[:most]
-            picked.spare.extend(ready[len(some) :])
-            moves = [
-                Move(Event.TAKE, Place.UNOWNED, job, job.taken(worker, now_ms)) for job in some
-            ]
+            moves = ready if most is None else ready[:most]
+            picked.spare.extend([move.before for move in ready[len(moves) :]])
         else:
-            moves = self._admitted(ready, worker, now_ms, most, admission, picked, others)
+            moves = self._admitted(ready, most, admission, picked, others)
         made = self._mover.move(others)
         picked.deferred.extend([m.after for m in made if m.after.waits_for is not None])
         taken = self._mover.move(moves, worker)
@@ -175,9 +176,7 @@ class Taker:
 
     def _admitted(
         self,
-        ready: Sequence[Job],
-        worker: str,
-        now_ms: int,
+        ready: Sequence[Move],
         most: int | None,
         admission: Admission,
         picked: TakeResult,
@@ -188,7 +187,8 @@ class Taker:
         Adds the moves of jobs that must wait for a limit to ``others``.
         """
         moves: list[Move] = []
-        for job in ready:
+        for move in ready:
+            job = move.before
             if len(moves) == most:
                 picked.spare.append(job)
                 continue
@@ -196,7 +196,7 @@ class Taker:
             if limit is not None:
                 others.append(Move(Event.DEFER, Place.UNOWNED, job, job.held_by(limit)))
             else:
-                after = job.taken(worker, now_ms)._replace(slots=slots)
+                after = move.after._replace(slots=slots)
                 moves.append(Move(Event.TAKE, Place.UNOWNED, job, after, claims))
         return moves
 

@@ -82,6 +82,8 @@ class Job(NamedTuple):
         stored: the key of the result in the result store; None if the result is not there.
         cache_hit: whether the last attempt found its data in the worker's cache; None: not known.
         submitted_ms: the time of submission. All times are in milliseconds since the epoch.
+        ready_ms: the time when the job came to unowned before this attempt; None if this is not
+            known. Not in the JSON: only the worker that took the job knows it.
         taken_ms: the time when the worker took the job; None: not taken.
         started_ms: the time when the task started; None: not started.
         finished_ms: the time when the job was moved to done; None: not ended.
@@ -129,6 +131,7 @@ class Job(NamedTuple):
     taken_ms: int | None = None
     started_ms: int | None = None
     finished_ms: int | None = None
+    ready_ms: int | None = None
     version: int = 0
 
     @classmethod
@@ -304,7 +307,7 @@ class Job(NamedTuple):
                 f"its value has {size_bytes} bytes of JSON; at most {MOVE_LIMIT_BYTES} can be moved"
             )
 
-    def taken(self, worker: str, now_ms: int) -> Self:
+    def taken(self, worker: str, now_ms: int, ready_ms: int | None = None) -> Self:
         """Return the job after a worker took it: STAGING, in owned."""
         return _with(
             self,
@@ -314,6 +317,7 @@ class Job(NamedTuple):
                 "chained": False,
                 "waits_for": None,
                 "limit": None,
+                "ready_ms": ready_ms,
                 "taken_ms": now_ms,
                 "version": 0,
             },
@@ -355,6 +359,7 @@ class Job(NamedTuple):
                 "result": result,
                 "stored": stored,
                 "slots": (),
+                "ready_ms": None,
                 "finished_ms": now_ms,
                 "version": 0,
             },
@@ -379,6 +384,7 @@ class Job(NamedTuple):
             waits_for=None,
             limit=None,
             slots=(),
+            ready_ms=None,
             finished_ms=now_ms,
             version=0,
         )
@@ -399,6 +405,7 @@ class Job(NamedTuple):
             limit=None,
             slots=(),
             cache_hit=None,
+            ready_ms=None,
             taken_ms=None,
             started_ms=None,
             finished_ms=None,

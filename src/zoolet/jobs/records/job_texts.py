@@ -2,7 +2,8 @@
 
 A worker and a submitter write each job several times. Encoding a dict of all fields takes three
 times as long. Invariant: the text has the same fields in the same order as the attributes of
-`zoolet.jobs.records.job.Job`, without the optional fields that are not set. This module imports
+`zoolet.jobs.records.job.Job`, without the optional fields that are not set. ``ready_ms`` and
+``version`` are not in the text. This module imports
 `json_values` and `small_values` of its own package.
 """
 
@@ -55,7 +56,7 @@ def encode_values(values: tuple[Any, ...]) -> bytes:
     )
     (
         state, worker, attempts, losses, progress, errors, output, result, stored, cache_hit,
-        taken_ms, started_ms, finished_ms, _,
+        taken_ms, started_ms, finished_ms, _, _,
     ) = values[_FIRST_REQUEST_FIELD + len(_REQUEST_FIELDS):]  # fmt: skip
     text = (
         f'{{"task":{_text(task)},"dataset":{_text(dataset)},"groupid":{_text(groupid)}'

@@ -39,6 +39,8 @@ class QueueSettings:
             store before the job is removed; None: only if ``result_store`` is set.
         max_waiting_jobs: the most jobs that may wait in unowned and deferred; a submission that
             would exceed it is refused. None: no limit.
+        oldest_share_percent: of 100 jobs that a worker takes, this number are the oldest waiting
+            jobs, whatever their priority, so that no job waits for ever. 0: priorities decide.
         acl: the ACL of all znodes of the queue, ``scheme:id:permissions[,...]``; None: everyone
             has all permissions. It is fixed when the queue is created. The scheme ``auth`` stands
             for the user who creates the queue, and is replaced by this user's identity.
@@ -52,6 +54,7 @@ class QueueSettings:
     keep_failed_ms: int | None = None
     history: bool | None = None
     max_waiting_jobs: int | None = None
+    oldest_share_percent: int = 0
     acl: str | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +62,7 @@ class QueueSettings:
             raise InvalidJobError(f"a queue has 1 to {SHARDS_MAX} shards, not {self.shards!r}")
         for name, most in _NUMBERS.items():
             value = getattr(self, name)
-            is_null = value is None and name != "inline_limit_bytes"
+            is_null = value is None and name not in _NEVER_NULL
             if not is_null and not _is_number(value, 0, most):
                 raise InvalidJobError(
                     f"{name} is {value!r}; it must be a whole number from 0 to {most}"
@@ -115,8 +118,10 @@ _NUMBERS = {
     "keep_done_jobs": 2**53,
     "max_waiting_jobs": 2**53,
     "keep_failed_ms": TIME_LIMIT_MS,
+    "oldest_share_percent": 100,
 }
 """The greatest value of each setting that is a number."""
+_NEVER_NULL = frozenset({"inline_limit_bytes", "oldest_share_percent"})
 
 
 @lru_cache

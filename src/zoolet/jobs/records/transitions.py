@@ -140,6 +140,7 @@ TRANSITIONS: Final = (
     Transition(Event.TAKE, _UNOWNED, _WAITS, _OWNED, _STAGING, (_CHECK, _DELETE, _CLAIM, _CREATE)),
     Transition(Event.DEFER, _UNOWNED, _WAITS, _DEFERRED, _PENDING, (_DELETE, _CREATE, _ENTER)),
     Transition(Event.DEFER, _UNOWNED, _WAITS, _UNOWNED, _PENDING, (_DELETE, _CREATE)),
+    Transition(Event.EXPIRE, _DEFERRED, _WAITS, _DONE, _FAILED, (_DELETE, _LEAVE, _CREATE, _LOG)),
     Transition(Event.EXPIRE, _UNOWNED, _WAITS, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
     Transition(Event.LOAD, _OWNED, _TAKEN, _OWNED, _STAGING, (_CHECK, _SET)),
     Transition(Event.START, _OWNED, _TAKEN, _OWNED, _RUNNING, (_CHECK, _SET)),

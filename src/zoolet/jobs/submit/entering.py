@@ -21,7 +21,7 @@ from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.submit.keys import Named, NameKeys, key_value, read_key
-from zoolet.jobs.znodes.deferred_index import entry_path
+from zoolet.jobs.znodes.deferred_index import entry_path, expiry_path
 from zoolet.jobs.znodes.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_name, page_order
 from zoolet.jobs.znodes.operations import (
     Create,
@@ -68,7 +68,8 @@ class _Step(NamedTuple):
     part: str
 
 
-_KEY, _RESERVATION, _JOB, _ENTRY, _OTHER = "key", "reservation", "job", "entry", "other"
+_KEY, _RESERVATION, _JOB, _ENTRY = "key", "reservation", "job", "entry"
+_EXPIRY, _OTHER = "expiry", "other"
 
 Also = Callable[[Sequence[str]], Sequence[Operation]]
 """A function that returns further operations of the multi; it gets the names of the new jobs."""
@@ -183,6 +184,9 @@ class Entrance:
             entry = entry_path(self._layout, job)
             if entry is not None:
                 steps.append(_Step(Create(entry, b""), number, _ENTRY))
+            expiry = expiry_path(self._layout, job)
+            if expiry is not None:
+                steps.append(_Step(Create(expiry, b""), number, _EXPIRY))
         return steps
 
     def _is_overcome(

@@ -11,14 +11,14 @@ from zoolet.jobs.znodes.layout import Layout
 def check_room(layout: Layout, count: int) -> None:
     """Check that the queue may have ``count`` more waiting jobs (`QueueSettings`).
 
-    Without a limit in the settings, no request is sent. Jobs that another program submits between
-    this check and the submission are not counted.
+    Without a limit in the settings, or if ``count`` is 0, no request is sent. Jobs that another
+    program submits between this check and the submission are not counted.
 
     Raises:
         QueueFullError: there would be more waiting jobs than the settings allow.
     """
     most = layout.settings.max_waiting_jobs
-    if most is None:
+    if most is None or not count:
         return
     waiting = layout.count(Place.UNOWNED) + layout.count(Place.DEFERRED)
     if waiting + count > most:

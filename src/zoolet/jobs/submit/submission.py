@@ -109,10 +109,12 @@ class Submitter:
         reuse: bool | None,
         after: Dependencies | None,
         receives: str | None = None,
+        room: int | None = None,
     ) -> list[Submission]:
         """Create a batch, submit its jobs, and return the submission for each request, in order.
 
         ``receives`` is the name of the parameter that gets the results of the dependencies.
+        ``room`` is the number of jobs that the queue must have room for; None: those of the batch.
 
         Raises:
             InvalidJobError: one of the requests, or the name, is invalid; nothing was submitted.
@@ -130,7 +132,7 @@ class Submitter:
         wanted = self._wanted(requests, reuse, name, chained=after is not None, receives=receives)
         if after is not None:
             self._check_dependencies(after)
-        check_room(self._layout, len(wanted))
+        check_room(self._layout, len(wanted) if room is None else room)
         record = BatchRecord(name, len(wanted), self._clock_ms(), after)
         path = batch_path(self._layout, name)
         operations = [Create(path, record.encode()), Create(f"{path}/log", b"")]
@@ -141,11 +143,23 @@ class Submitter:
         except RefusedError as refused:
             if refused.lacks_parent:
                 self._layout.check()
-            raise BatchExistsError(
-                f"a batch {name} is in this queue already: choose another name, or follow that"
-                " batch"
-            ) from None
+            raise _batch_exists(name) from None
         return self._submit(wanted, record)
+
+    def check(self, requests: Sequence[JobRequest], batches: Sequence[str]) -> None:
+        """Check requests and names of batches that are submitted later, after other jobs.
+
+        Raises:
+            InvalidJobError: one of the requests, or of the names, is invalid.
+            BatchExistsError: the queue already has a batch of one of the names.
+        """
+        self._wanted(requests, None)
+        for name in batches:
+            check_name(name)
+        found = self._znodes.which_exist([batch_path(self._layout, name) for name in batches])
+        for name, exists in zip(batches, found, strict=True):
+            if exists:
+                raise _batch_exists(name)
 
     def _check_dependencies(self, dependencies: Dependencies) -> None:
         """Raise an error unless all batches and jobs exist; so no batches can wait in a circle."""
@@ -306,6 +320,12 @@ class Submitter:
             return None
         named = decode_chunk(key.batch, found.data)
         return named[position][0] if position < len(named) else None
+
+
+def _batch_exists(name: str) -> BatchExistsError:
+    return BatchExistsError(
+        f"a batch {name} is in this queue already: choose another name, or follow that batch"
+    )
 
 
 def _log_reuse(submissions: Sequence[Submission]) -> None:

@@ -86,6 +86,22 @@ def _one_item(item: Any) -> Any:
     return item
 
 
+class _Outcome:
+    """What a call has returned for one job, or its error, which other jobs may share."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+        self._traceback = result.__traceback__ if isinstance(result, BaseException) else None
+
+    def value(self) -> Any:
+        """Return the result, or raise the error."""
+        if isinstance(self._result, BaseException):
+            # Each raise of an exception adds frames to it. Without this, the error of each job
+            # would have the frames of all jobs before it.
+            raise self._result.with_traceback(self._traceback)
+        return self._result
+
+
 class _Gatherer:
     """Gathers items until a batch is full or its first item has waited long enough."""
 
@@ -93,20 +109,20 @@ class _Gatherer:
         self._function = function
         self._batch = batch
         self._wait_s = wait_s
-        self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[Any, asyncio.Future[_Outcome]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
     async def add(self, item: Any) -> Any:
         """Wait for the call with this item, and return the result of the item."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[_Outcome] = loop.create_future()
         self._waiting.append((item, future))
         if len(self._waiting) >= self._batch:
             self._call()
         elif self._timer is None:
             self._timer = loop.call_later(self._wait_s, self._call)
-        return _result(await future)
+        return (await future).value()
 
     def _call(self) -> None:
         """Call the function with the items whose jobs were not cancelled in the meantime."""
@@ -123,7 +139,7 @@ class _Gatherer:
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 
-    async def _make_call(self, wanted: Sequence[tuple[Any, "asyncio.Future[Any]"]]) -> None:
+    async def _make_call(self, wanted: Sequence[tuple[Any, "asyncio.Future[_Outcome]"]]) -> None:
         results: Sequence[Any]
         try:
             found = self._function([item for item, _ in wanted])
@@ -132,7 +148,7 @@ class _Gatherer:
             results = _checked(found, len(wanted))
         except BaseException as error:  # noqa: BLE001 -- the error belongs to the attempts
             results = [error] * len(wanted)
-        for (_, future), result in zip(wanted, results, strict=True):
+        for (_, future), result in zip(wanted, map(_Outcome, results), strict=True):
             if not future.done():
                 future.set_result(result)
 

@@ -44,10 +44,10 @@ class OpenTelemetryHooks(JobHooks):
     """Hooks for `Dispatcher`, `AsyncDispatcher` and `Worker` that make spans.
 
     ``submit TASK`` (kind PRODUCER) is the submission of a job or a batch, a child of the span that
-    is current in the program. Its children are, for each job: ``wait TASK``, from the time when the
-    job could start to the start of its first attempt; ``run TASK`` (kind CONSUMER), for each
-    attempt; and ``result TASK``, from the end of the job until a batch returns it. The status of
-    ``run`` is ERROR if the attempt failed.
+    is current in the program. Its children are, for each attempt of a job: ``wait TASK``, from the
+    time when a worker could take the job to the call of the task; and ``run TASK`` (kind CONSUMER).
+    The status of ``run`` is ERROR if the attempt failed. The last child is ``result TASK``, from
+    the end of the job until a batch returns it.
 
     A job that joins an earlier job has the trace of that job's submission.
     """

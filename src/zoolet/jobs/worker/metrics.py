@@ -64,7 +64,7 @@ class WorkerCollector(Collector):
         if self._histograms is not None:
             yield _histogram_metric(
                 "zoolet_worker_job_wait_seconds",
-                "Seconds from the time when a job could start to the start of its first attempt.",
+                "Seconds from the time when a worker could take a job to the start of the attempt.",
                 self._histograms.waiting(),
             )
             yield _histogram_metric(

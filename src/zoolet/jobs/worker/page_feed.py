@@ -11,6 +11,8 @@ Invariants:
   watched by about `WATCHERS` workers. In a shard, a worker lists only the first pages, until it
   has jobs to choose from.
 - A worker that finds no job in the shards that it watches searches all other shards one time.
+- If the oldest job is wanted, the shards that the worker watches take turns. In a shard, the worker
+  then lists its oldest pages, whatever their priority, until it has jobs to choose from.
 
 One thread calls this module; any thread may report events. This module imports `zoolet.jobs.queue`,
 `zoolet.jobs.records` and other modules of its package.
@@ -18,15 +20,19 @@ One thread calls this module; any thread may report events. This module imports 
 
 import functools
 import hashlib
+import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from zoolet.jobs.records.settings import SHARDS_MAX
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.worker.selection import Candidate, Page, WaitingJobs
 from zoolet.jobs.znodes.edge import MissingError
-from zoolet.jobs.znodes.layout import WORKERS, Layout, page_order
+from zoolet.jobs.znodes.layout import WORKERS, Layout, page_number, page_order
+
+_CHANCE = random.Random()  # noqa: S311 -- not the shared one, which a task may have seeded
 
 WATCHERS = 16
 """Approximate number of workers that watch a shard; one new job may wake all of them."""
@@ -86,6 +92,8 @@ class Feed:
         self._lost_names: Counter[Page] = Counter()
         """The time that was lost on each page since its last list (`LOST_TRY_NAMES`)."""
         self._has_searched = False
+        self._turn = _CHANCE.randrange(SHARDS_MAX)
+        """The shard whose turn it is, as a position in the ranking, past its end too."""
 
     @functools.cached_property
     def _ranked(self) -> list[int]:
@@ -138,6 +146,34 @@ class Feed:
                     return True
         self._has_searched = True
         return False
+
+    def take_oldest(self, count: int, allows: Callable[[str], bool]) -> list[Candidate]:
+        """Return up to ``count`` of the oldest jobs, and remove them from the view.
+
+        Call `refresh` before, and `WaitingJobs.keep_ages` before that. The shards take turns.
+        """
+        found: list[Candidate] = []
+        without = 0
+        while len(found) < count and without < self._watched:
+            shard = self._ranked[self._turn % self._watched]
+            self._turn += 1
+            oldest = self._take_oldest_of(shard, allows)
+            if oldest is None:
+                without += 1
+            else:
+                without = 0
+                found.append(oldest)
+        return found
+
+    def _take_oldest_of(self, shard: int, allows: Callable[[str], bool]) -> Candidate | None:
+        for page in sorted(self._pages_of(shard), key=page_number):
+            self._list_if_stale((shard, page))
+            # A job may be refused, because its dataset is paused. Then the next page is listed.
+            if self.waiting.has_candidates((shard, page)):
+                oldest = self.waiting.take_oldest(shard, allows)
+                if oldest is not None:
+                    return oldest
+        return None
 
     def _set_part(self) -> None:
         """Set the number of shards to watch, from the number of workers of the queue."""

@@ -31,7 +31,7 @@ from zoolet.jobs.execution.attempts import Outcome
 from zoolet.jobs.execution.executors import LONG_S
 from zoolet.jobs.execution.logs import Label, tell
 from zoolet.jobs.hooks.attempt_calls import AttemptCalls
-from zoolet.jobs.hooks.job_hooks import Attempt, ready_ms_of
+from zoolet.jobs.hooks.job_hooks import Attempt
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
@@ -460,8 +460,8 @@ def _call_hooks(calls: AttemptCalls, ended: Sequence[_Ended], made: Sequence[Job
             continue
         before, succeeded = one.held.job, after.state is JobState.SUCCESSFUL
         error = None if succeeded else after.errors[-1].message
-        started_ms, ready_ms = one.held.started_ms, ready_ms_of(before)
-        calls.ended(Attempt(after, before.attempts + 1, ready_ms, started_ms, one.at_ms, error))
+        started_ms, number = one.held.started_ms, before.attempts + 1
+        calls.ended(Attempt(after, number, before.ready_ms, started_ms, one.at_ms, error))
 
 
 def _move_of(ended: _Ended) -> Move:

@@ -14,6 +14,8 @@ to load. Invariants:
   load new data. A worker that holds no data does not wait.
 - A worker does not wait if none of its last jobs had its data in the cache. Jobs that each need new
   data are therefore not slowed down.
+- `take_oldest` chooses by age alone, within one shard. The ages are kept only while a queue needs
+  them (`keep_ages`).
 
 This module sends no requests to a server and reads no clock: callers pass the current time. It
 imports `zoolet.jobs.records.job_names`.
@@ -112,6 +114,10 @@ class WaitingJobs:
         self._seen: dict[str, Candidate] = {}
         self._order: list[_Key] = []
         self._by_group: dict[Group, list[_Key]] = {}
+        self._by_age: dict[int, list[tuple[int, str]]] | None = None
+        """The sequences and names of the jobs of each shard; None: the ages are not kept."""
+        self._ages = 0
+        """The number of entries in `_by_age`."""
         self._paused: list[str] = []
         self._stranger_at = 0.0
         self._hits: deque[bool] = deque([True], maxlen=MISSES_IN_A_ROW)
@@ -136,7 +142,7 @@ class WaitingJobs:
                 self._offer(seen)
         self._pages[page] = listed
         most = 2 * len(self._seen) + HEAP_SLACK
-        if len(self._order) > most or len(self._by_group) > most:
+        if len(self._order) > most or len(self._by_group) > most or self._ages > most:
             self._rebuild()
 
     def drop_page(self, page: Page) -> None:
@@ -185,7 +191,34 @@ class WaitingJobs:
             if seen is not None:
                 self._offer(seen)
 
+    def keep_ages(self, *, wanted: bool) -> None:
+        """Keep the ages of jobs from now on, for `take_oldest`, or do not keep them any more."""
+        if wanted != (self._by_age is not None):
+            self._by_age = {} if wanted else None
+            self._rebuild()
+
     # --- Choosing
+
+    def take_oldest(
+        self, shard: int, allows: Callable[[str], bool] = lambda _: True
+    ) -> Candidate | None:
+        """Return the oldest job in view of a shard, and remove it from the view; None: no job.
+
+        Within a shard, a lower sequence is older. The ages must be kept (`keep_ages`).
+        """
+        heap: list[tuple[int, str]] = [] if self._by_age is None else self._by_age.get(shard, [])
+        while heap:
+            seen = self._seen.get(heap[0][1])
+            heapq.heappop(heap)
+            self._ages -= 1
+            if seen is None or not seen.is_offered:
+                continue
+            if allows(seen.job.dataset):
+                self._withdraw(seen.job.name)
+                return seen
+            self._refuse(seen)
+            self._paused.append(seen.job.name)
+        return None
 
     def note(self, *, cache_hit: bool) -> None:
         """Record whether a job's data was in the cache."""
@@ -287,10 +320,15 @@ class WaitingJobs:
         heapq.heappush(self._order, seen.key)
         if seen.job.has_data:
             heapq.heappush(self._by_group.setdefault(seen.job.group, []), seen.key)
+        if self._by_age is not None:
+            ages = self._by_age.setdefault(seen.page[0], [])
+            heapq.heappush(ages, (seen.job.sequence, seen.job.name))
+            self._ages += 1
 
     def _rebuild(self) -> None:
         """Remove jobs from the heaps that are not in the view any more."""
         self._order, self._by_group = [], {}
+        self._by_age, self._ages = None if self._by_age is None else {}, 0
         for seen in self._seen.values():
             if seen.is_offered:
                 self._push(seen)

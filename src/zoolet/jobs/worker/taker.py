@@ -8,6 +8,8 @@ The thread looks for jobs each time a watch or an executor reports that there ma
   request, at most `AHEAD_MOST_S`.
 - A thread that changes the state on which this thread's decisions depend sets ``wake`` after the
   change, not before.
+- If the queue has a share of the oldest jobs (`zoolet.jobs.queue.oldest_share`), these are taken
+  with the jobs that are first in order, whatever data the worker has loaded.
 - Every wait has a time limit: after `LOOK_AGAIN_S`, the thread checks whether jobs that it has
   listed wait although executors have room. This check sends no request.
 
@@ -22,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from zoolet.jobs.errors import WorkerGoneError
+from zoolet.jobs.queue.oldest_share import OldestShare, ShareSetting
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.queue.taking import LEFT_MS
 from zoolet.jobs.records.control import Control
@@ -115,6 +118,10 @@ class JobTaker:
         self._on_cancelled = on_cancelled
         self._executor_control = control
         self._feed = Feed(jobs.layout, seed, wake.set)
+        self._share_setting = ShareSetting(jobs.layout, wake.set)
+        self._share = OldestShare()
+        self._percent = 0
+        self._due = 0
         self.looked_at = time.monotonic()
         self._worker_id = ""
         self._typical_s = AHEAD_S
@@ -194,8 +201,10 @@ class JobTaker:
             return None
         if not count:
             return self._count_waiting()
-        listed_at = self._feed.refresh()
+        self._percent = self._share_setting.percent()
         waiting = self._feed.waiting
+        waiting.keep_ages(wanted=self._percent > 0)
+        listed_at = self._feed.refresh()
         left_at = self._offer_left()
         # Many jobs are chosen at a time if they must wait for a limit, because ``own_jobs`` moves
         # them to "deferred", or if they require tags that this worker lacks.
@@ -203,17 +212,20 @@ class JobTaker:
         # If other workers were faster in the last try, the jobs are chosen at random. If each
         # worker chose the first jobs, the same conflict would occur again.
         passed_over = _CHANCE.randrange(reach * (SPREAD - 1) + 1) if self._contended else 0
-        wanted = passed_over + reach
         paused_count = waiting.paused_count
+        oldest = self._take_oldest(count) if self._percent else []
+        reach -= len(oldest)
         affinity = self._affinity()
-        choice = waiting.choose(wanted, time.monotonic(), affinity, self._control.allows)
-        if len(choice.jobs) < count:
+        choice = waiting.choose(
+            passed_over + reach if reach else 0, time.monotonic(), affinity, self._control.allows
+        )
+        if len(choice.jobs) + len(oldest) < count:
             self._executor_control.note_waiting(0)
-        if choice.jobs:
-            first = first_to_take(choice.jobs, reach)
+        if choice.jobs or oldest:
+            first = first_to_take(choice.jobs, reach) if choice.jobs else 0
             for candidate in (*choice.jobs[:first], *choice.jobs[first + reach :]):
                 waiting.put_back(candidate)
-            self._own(choice.jobs[first : first + reach], rooms)
+            self._own([*oldest, *choice.jobs[first : first + reach]], rooms, len(oldest))
             self._idle_since = time.monotonic()
             self._wake.set()
             return None
@@ -227,6 +239,11 @@ class JobTaker:
         elif self._feed.search():
             self._wake.set()
         return min(times, default=None)
+
+    def _take_oldest(self, count: int) -> list[Candidate]:
+        """Return the oldest jobs that must be among the next ``count`` jobs (`OldestShare`)."""
+        self._due = self._share.due(count, self._percent)
+        return self._feed.take_oldest(self._due, self._control.allows)
 
     def _count_waiting(self) -> float | None:
         """Report the number of waiting jobs, if executors could be started for them.
@@ -285,8 +302,11 @@ class JobTaker:
         round_s = self._round_s if self._has_loader or loaded else 0.0
         return Affinity({*self._hands.groups(), *loaded}, has_room, round_s)
 
-    def _own(self, chosen: list[Candidate], rooms: dict[int, int]) -> None:
-        """Try to take jobs, and give the taken jobs to the executors."""
+    def _own(self, chosen: list[Candidate], rooms: dict[int, int], oldest: int) -> None:
+        """Try to take jobs, and give the taken jobs to the executors.
+
+        The first ``oldest`` of the jobs were chosen because they are the oldest ones.
+        """
         by_name = {candidate.job.name: candidate for candidate in chosen}
         self._on_step("taking", list(by_name))
         began = time.monotonic()
@@ -313,6 +333,9 @@ class JobTaker:
         gone = [candidate for name, candidate in by_name.items() if name not in there]
         self._feed.lost(gone)
         self._contended = len(gone) > len(picked.owned)
+        if self._percent:
+            lost = sum(candidate.job.name not in there for candidate in chosen[:oldest])
+            self._share.note(len(picked.owned), self._due - lost, self._percent)
         self._on_step("taken", [job.name for job in picked.owned])
         self._give(picked.owned, rooms)
 

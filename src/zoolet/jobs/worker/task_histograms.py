@@ -9,7 +9,7 @@ import bisect
 import threading
 from typing import NamedTuple
 
-from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks, ready_ms_of
+from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
 from zoolet.jobs.records.job import Job
 
 TASKS_MOST = 100
@@ -48,10 +48,9 @@ class TaskHistograms(JobHooks):
         self._running: dict[str, Histogram] = {}
 
     def started(self, job: Job, started_ms: int) -> None:
-        """Count the time for which a job has waited before its first attempt."""
-        ready_ms = ready_ms_of(job)
-        if ready_ms is not None:
-            self._count(self._waiting, job.task, started_ms - ready_ms)
+        """Count the time for which a job has waited in unowned and in the worker."""
+        if job.ready_ms is not None:
+            self._count(self._waiting, job.task, started_ms - job.ready_ms)
 
     def ended(self, attempt: Attempt) -> None:
         """Count the run time of an attempt."""

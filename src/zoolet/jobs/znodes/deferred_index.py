@@ -3,11 +3,13 @@
     due/<minute>/<not_before_ms>-<name>   a job that waits for a time
     chains/<batch>/<name>                 a job of <batch>, which waits for another batch to end
     limits/<limit>/waiting/<key>/<name>   a job that waits until a limit has room
+    expiries/<minute>/<expires_ms>-<name> a job that may expire before it can start, in addition
 
 Invariants: a job in deferred has exactly one entry, and a job elsewhere has no entry. The job's
 value says why the job waits (`Job.waits_for`), so the path of its entry follows from the value. A
-move changes the job and its entry in one multi. This module imports `zoolet.jobs.records` and other
-modules of its package.
+move changes the job and its entry in one multi. An entry in ``expiries`` is not essential: a job
+without it expires when it is released, and a job elsewhere may have one. This module imports
+`zoolet.jobs.records` and other modules of its package.
 """
 
 import re
@@ -18,7 +20,7 @@ from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH, WAITS_FOR_LIMIT, WAITS_FOR_TIME
 from zoolet.jobs.znodes.batch_log import chain_path
-from zoolet.jobs.znodes.layout import DUE, Layout
+from zoolet.jobs.znodes.layout import DUE, EXPIRIES, Layout
 from zoolet.jobs.znodes.limit_znodes import waiting_entry_path
 
 BUCKET_MS = 60_000
@@ -68,14 +70,24 @@ def entry_path(layout: Layout, job: Job) -> str | None:
     return None if job.waits_for is None else _ENTRY_PATHS[job.waits_for](layout, job)
 
 
+def expiry_path(layout: Layout, job: Job) -> str | None:
+    """Return the path of a job's entry in ``expiries``; None if it can start before it expires."""
+    if job.waits_for is None or job.expires_ms is None:
+        return None
+    if job.waits_for == WAITS_FOR_TIME and (job.not_before_ms or 0) <= job.expires_ms:
+        return None
+    entry = DueEntry(job.expires_ms, job.name)
+    return f"{bucket_path(layout, bucket_of(entry.not_before_ms), EXPIRIES)}/{entry.child}"
+
+
 def bucket_of(time_ms: int) -> str:
     """Return the name of the span of time that contains ``time_ms``."""
     return f"{time_ms // BUCKET_MS:0{BUCKET_DIGITS}d}"
 
 
-def bucket_path(layout: Layout, bucket: str) -> str:
+def bucket_path(layout: Layout, bucket: str, parent: str = DUE) -> str:
     """Return the path of a span's znode, the parent of the span's entries."""
-    return layout.znodes.path(DUE, bucket)
+    return layout.znodes.path(parent, bucket)
 
 
 def bucket_start_ms(bucket: str) -> int:

@@ -12,6 +12,7 @@
     schedules/<name>    a schedule: when it submits jobs, and its last runs
     retries/<id>        a retry of FAILED jobs that is in progress (`zoolet.jobs.queue.retrying`)
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
+    expiries/<minute>   entries for jobs in deferred that expire while they wait
     limits/<name>       limits for the jobs (`zoolet.jobs.znodes.limit_znodes`)
     settings, control   the queue's settings; the paused datasets and the number of cancellations
     store               the database that has the large results
@@ -60,6 +61,7 @@ KEYS = "keys"
 BATCHES = "batches"
 CHAINS = "chains"
 DUE = "due"
+EXPIRIES = "expiries"
 SCHEDULES = "schedules"
 LIMITS = "limits"
 RETRIES = "retries"
@@ -130,7 +132,7 @@ class Layout:
         """Create the queue's znodes if they do not exist; do not change existing settings."""
         path = self.znodes.path
         # A queue of an older version does not have these znodes.
-        later = (path(DUE), path(SCHEDULES), path(LIMITS), self._place[Place.DEFERRED])
+        later = (*map(path, (DUE, EXPIRIES, SCHEDULES, LIMITS)), self._place[Place.DEFERRED])
         if self.znodes.exists(path(SETTINGS)):
             self.znodes.ensure(*later)
             return
@@ -159,7 +161,7 @@ class Layout:
 
     def _create_queue(self, settings: QueueSettings) -> None:
         path = self.znodes.path
-        top = (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE, SCHEDULES, LIMITS)
+        top = (WORKERS, KEEPER, KEYS, BATCHES, CHAINS, CONTROL, DUE, EXPIRIES, SCHEDULES, LIMITS)
         self.znodes.ensure(*map(path, top))
         for place in self._place.values():
             shards = range(settings.shards) if settings.shards > 1 else ()
@@ -403,6 +405,11 @@ def page_order(page: str) -> tuple[int, int]:
     """Return the sort key of pages: greater priorities first, then older pages first."""
     priority, _, number = page.partition("-")
     return (-int(priority), int(number))
+
+
+def page_number(page: str) -> int:
+    """Return the number of a page, which is greater for later pages; 0 if there are no pages."""
+    return int(page.partition("-")[2] or 0)
 
 
 def parse_names(children: Iterable[str]) -> list[JobName]:

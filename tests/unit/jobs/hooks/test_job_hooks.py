@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError
-from zoolet.jobs.hooks.job_hooks import Attempt, HookCalls, JobHooks, load_hooks, ready_ms_of
+from zoolet.jobs.hooks.job_hooks import Attempt, HookCalls, JobHooks, load_hooks
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.submit.submission import Origin, Submission
@@ -120,18 +120,3 @@ def test_hooks_are_loaded_by_name() -> None:
         load_hooks(["no_such_module:Hooks"])
     with pytest.raises(InvalidJobError, match="JobHooks"):
         load_hooks(["builtins:dict"])
-
-
-@pytest.mark.parametrize(
-    ("changes", "ready_ms"),
-    [
-        ({}, 5_000),
-        ({"not_before_ms": 9_000}, 9_000),
-        ({"not_before_ms": 2_000}, 5_000),
-        ({"attempts": 1}, None),
-        ({"losses": 1}, None),
-        ({"chained": True}, None),
-    ],
-)
-def test_the_time_at_which_a_job_could_start(changes: dict[str, Any], ready_ms: int | None) -> None:
-    assert ready_ms_of(JOB._replace(**changes)) == ready_ms

@@ -72,14 +72,18 @@ class Layout:
     def __init__(self) -> None:
         self.znodes = Znodes()
 
+    def shard_of(self, dataset: str, groupid: str) -> int:
+        del dataset, groupid
+        return 0
+
 
 def name(number: int, priority: int = 0) -> str:
     return f"entry-{priority:03d}-d:1-{number:010d}"
 
 
-def waiting() -> tuple[WaitingKeys, Znodes]:
+def waiting(percent: int = 0) -> tuple[WaitingKeys, Znodes]:
     layout: Any = Layout()
-    return WaitingKeys(layout, "l", lambda: None), layout.znodes
+    return WaitingKeys(layout, "l", lambda: None, lambda: percent), layout.znodes
 
 
 def take(keys: WaitingKeys, znodes: Znodes, count: int) -> list[str]:
@@ -158,3 +162,21 @@ def test_the_group_of_a_key() -> None:
     assert group_of_key("=a", per_key=True) == "=a"
     assert group_of_key("=a", per_key=False) == "all"
     assert group_of_key("none", per_key=True) == "all"
+
+
+def test_a_share_of_each_keys_jobs_are_its_oldest_ones() -> None:
+    keys, znodes = waiting(percent=50)
+    number = 0
+    for key in ("=a", "=b"):
+        znodes.add(key, *(name(number + n) for n in range(5)))
+        number += 5
+    taken: list[str] = []
+    for _ in range(6):
+        # Jobs of a greater priority come again and again.
+        for key in ("=a", "=b"):
+            znodes.add(key, *(name(number + n, priority=9) for n in range(4)))
+            number += 4
+        taken += take(keys, znodes, 4)
+    old = [one for one in taken if one.startswith("entry-000")]
+    assert old[:2] in ([name(0), name(5)], [name(5), name(0)])
+    assert set(old) >= {name(n) for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)}

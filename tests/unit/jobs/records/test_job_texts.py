@@ -74,13 +74,14 @@ jobs = st.builds(
     taken_ms=st.none() | numbers,
     started_ms=st.none() | numbers,
     finished_ms=st.none() | numbers,
+    ready_ms=st.none() | numbers,
     version=st.integers(0, 20),
 )
 
 
 def expected(job: Job) -> dict[str, Any]:
     value = job._asdict()
-    del value["name"], value["version"]
+    del value["name"], value["ready_ms"], value["version"]
     for key in LEFT_OUT_IF_UNSET:
         if not value[key]:
             del value[key]

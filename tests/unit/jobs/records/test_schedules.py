@@ -18,7 +18,9 @@ from zoolet.jobs.records.schedules import (
     ScheduleRun,
 )
 
-REQUEST = JobRequest("m:f", "d", 7, {"x": [1]}, priority=5, backoff_ms=10)
+REQUEST = JobRequest(
+    "m:f", "d", 7, {"x": [1]}, priority=5, backoff_ms=10, tags=("gpu",), limit_key="ada"
+)
 JOB = "entry-005-d:7-0000000001"
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+import traceback
 from typing import Any, assert_type
 
 import pytest
 
 from zoolet.jobs import Batch, BatchedTask, InvalidJobError, JobError, JobRequest, current_job, task
+from zoolet.jobs.records.error_texts import ErrorText, describe
 from zoolet.jobs.records.task_names import task_name
 
 calls: list[list[int]] = []
@@ -93,6 +95,36 @@ def test_each_item_has_its_own_error_or_that_of_the_call() -> None:
         assert isinstance(error, OSError)
     for error in asyncio.run(together(wrong, [1, 2])):
         assert str(error) == "a batched task must return a list of 2 results, not 1 results"
+
+
+@task(batch=100)
+def fails_for_some(items: list[int]) -> list[int | Exception]:
+    shared = OSError(f"one for all, from {items[0]}")
+    return [shared if item % 3 else item for item in items]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_jobs_that_share_an_error_have_records_of_their_own(seed: int) -> None:
+    chance = random.Random(seed)
+    batched = chance.choice([fails, fails_for_some])
+
+    async def record(item: int) -> tuple[ErrorText, int] | int:
+        try:
+            found: int = await batched.run_in_loop(None, {"item": item})
+        except OSError as error:
+            return describe(error), sum(1 for _ in traceback.walk_tb(error.__traceback__))
+        return found
+
+    async def records() -> list[tuple[ErrorText, int] | int]:
+        return await asyncio.gather(*map(record, range(100)))
+
+    found = asyncio.run(records())
+    errors = [one for one in found if isinstance(one, tuple)]
+    assert len(errors) == (100 if batched is fails else 66)
+    assert len({frames for _, frames in errors}) == 1, "each error has the frames of one job"
+    texts = {text.full for text, _ in errors}
+    assert len(texts) == (20 if batched is fails else 1), "one text for each call"
+    assert all("Error: " in text.short for text, _ in errors)
 
 
 def test_an_item_whose_job_is_cancelled_is_left_out() -> None:

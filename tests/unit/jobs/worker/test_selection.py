@@ -156,6 +156,41 @@ def test_many_jobs_that_come_and_go_leave_nothing_behind() -> None:
     assert len(waiting.choose(1000, 0.0, Affinity()).jobs) == 100
 
 
+def test_the_oldest_job_of_a_shard_is_taken_whatever_its_priority_and_data() -> None:
+    waiting = WaitingJobs()
+    waiting.keep_ages(wanted=True)
+    waiting.list_page((0, "009-000002"), [name_of("9 a 7"), name_of("9 a 5")], 0.0)
+    waiting.list_page((0, "001-000001"), [name_of("1 b 6"), name_of("1 b 4")], 0.0)
+    waiting.list_page((1, "001-000001"), [name_of("1 c 1")], 0.0)
+    oldest = [waiting.take_oldest(0) for _ in range(5)]
+    assert [one.job.sequence for one in oldest if one is not None] == [4, 5, 6, 7]
+    assert brief(waiting.choose(9, 0.0, Affinity())) == ["1 c 1"]
+
+
+def test_a_job_that_was_chosen_by_its_priority_is_not_the_oldest_any_more() -> None:
+    waiting = waiting_for("9 a 1", "1 a 2", "1 a 3")
+    assert waiting.take_oldest(0) is None, "the ages are not kept"
+    waiting.keep_ages(wanted=True)
+    [first] = waiting.choose(1, 0.0, Affinity()).jobs
+    oldest = waiting.take_oldest(0)
+    assert oldest is not None
+    assert oldest.job.sequence == 2
+    waiting.put_back(first)
+    oldest = waiting.take_oldest(0)
+    assert oldest is not None
+    assert oldest.job.sequence == 1
+
+
+def test_the_ages_of_jobs_that_come_and_go_leave_nothing_behind() -> None:
+    waiting = WaitingJobs()
+    waiting.keep_ages(wanted=True)
+    for number in range(200):
+        waiting.list_page(FLAT, [name_of(f"1 g{number} {n}") for n in range(100)], 0.0)
+    assert sum(map(len, (waiting._by_age or {}).values())) == waiting._ages < 3000
+    waiting.keep_ages(wanted=False)
+    assert waiting._ages == 0
+
+
 class Model:
     """The jobs on offer in a view, without an index; does random steps in the view and in itself.
 
@@ -171,6 +206,7 @@ class Model:
         self.refused: dict[JobName, Page] = {}
         self.chosen: list[Candidate] = []
         self.paused: set[str] = set()
+        self.keeps_ages = False
 
     def list_page(self) -> None:
         number = self.chance.randrange(len(self.pages))
@@ -197,6 +233,24 @@ class Model:
         for job in expected:
             del self.offered[job]
         self.chosen += found.jobs
+
+    def keep_ages(self) -> None:
+        self.keeps_ages = not self.keeps_ages
+        self.waiting.keep_ages(wanted=self.keeps_ages)
+
+    def take_oldest(self) -> None:
+        shard = self.chance.randrange(2)
+        found = self.waiting.take_oldest(shard, self.allows)
+        aged = [job for job, page in self.offered.items() if page[0] == shard]
+        ordered = sorted(aged, key=lambda job: job.sequence) if self.keeps_ages else []
+        expected = next((job for job in ordered if self.allows(job.dataset)), None)
+        assert (found.job if found is not None else None) == expected
+        passed = ordered if expected is None else ordered[: ordered.index(expected)]
+        for job in passed:
+            self.refused[job] = self.offered.pop(job)
+        if found is not None:
+            del self.offered[found.job]
+            self.chosen.append(found)
 
     def allows(self, dataset: str) -> bool:
         return dataset not in self.paused
@@ -234,6 +288,7 @@ def test_the_view_is_that_of_a_simple_model(seed: int) -> None:
     chance = random.Random(seed)
     model = Model(chance)
     steps = [model.list_page, model.choose, model.put_back, model.drop_page, model.pause]
+    steps += [model.keep_ages, model.take_oldest, model.take_oldest]
     for _ in range(300):
         chance.choice([*steps, model.list_page, model.choose, model.unpause])()
         model.check()

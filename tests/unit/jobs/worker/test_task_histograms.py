@@ -31,12 +31,12 @@ def ended(task: str, run_ms: int) -> Attempt:
     return Attempt(job_of(task), 1, None, 5_000, 5_000 + run_ms, None)
 
 
-def test_the_first_attempt_counts_its_waiting_time() -> None:
+def test_each_attempt_counts_its_waiting_time() -> None:
     histograms = TaskHistograms()
-    histograms.started(job_of("m:f"), 1_200)
-    histograms.started(job_of("m:f", attempts=1), 9_000)
-    histograms.started(job_of("m:f", chained=True), 9_000)
-    assert histograms.waiting() == {"m:f": Histogram().with_value(0.2)}
+    histograms.started(job_of("m:f", ready_ms=1_000), 1_200)
+    histograms.started(job_of("m:f", ready_ms=8_000, attempts=1), 9_000)
+    histograms.started(job_of("m:f"), 9_000)
+    assert histograms.waiting() == {"m:f": Histogram().with_value(0.2).with_value(1.0)}
 
 
 def test_each_attempt_that_has_started_counts_its_run_time() -> None:
@@ -51,7 +51,7 @@ def test_each_attempt_that_has_started_counts_its_run_time() -> None:
 
 def test_a_clock_that_goes_back_gives_a_waiting_time_of_zero() -> None:
     histograms = TaskHistograms()
-    histograms.started(job_of("m:f"), 900)
+    histograms.started(job_of("m:f", ready_ms=1_000), 900)
     assert histograms.waiting()["m:f"].counts[0] == 1
     assert histograms.waiting()["m:f"].sum_s == 0
 
