@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--client-seed", type=int, help="of the random tests of the clients")
     parser.addoption("--client-threads-s", type=float, default=4.0, help="with 16 threads, faults")
     parser.addoption("--soak-seed", type=int, default=1, help="of the soak test of jobs")
-    parser.addoption("--soak-s", type=float, default=60.0, help="how long faults are made in it")
+    parser.addoption("--soak-s", type=float, default=30.0, help="how long faults are made in it")
     parser.addoption("--limits-seed", type=int, default=1, help="of the faults under limits")
     parser.addoption("--limits-s", type=float, default=0.0, help="how long such faults are made")
     parser.addoption("--observer-seed", type=int, help="of the faults of an observer")

@@ -296,6 +296,13 @@ def _log(chance: random.Random) -> bytes:
     return chance.choice((json.dumps(entry).encode(), any_bytes(chance)))
 
 
+def _note(chance: random.Random, number: int) -> bytes:
+    value = chance.choice((["attempt", 1], ["attempt", any_value(chance)], any_value(chance)))
+    return chance.choice(
+        (json.dumps({job_name(chance, number): value}).encode(), any_bytes(chance))
+    )
+
+
 def _chain(chance: random.Random, number: int) -> Write:
     after = chance.choice(
         (
@@ -336,6 +343,7 @@ def _kinds() -> dict[str, Callable[[random.Random, int], Write]]:
         )
 
     return {
+        "note of failures": lambda c, n: Write(f"failures/f-{n:010d}", _note(c, n)),
         "dataset": either("datasets/d{number}", DATASET),
         "dataset's groups": lambda c, n: Write(f"datasets/d{n - n % 2}/{'0' * 16}-0", _groups(c)),
         "unowned": in_place("unowned"),

@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, help="repeats the choices of a run; default: random")
     parser.add_argument("--seconds", type=float, default=1800.0, help="how long faults are made")
-    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--keep", action="store_true", help="keep the files of the run")
     options = parser.parse_args()
     seed = random.randrange(1 << 31) if options.seed is None else options.seed

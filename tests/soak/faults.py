@@ -69,6 +69,13 @@ def _stop(number: int, *, everyone: bool = False, twice: bool = False) -> Act:
     return act
 
 
+def _reload(_: World, worker: WorkerProcess, __: Fault) -> bool:
+    # Before, the signal would end the process.
+    if worker.has_started:
+        worker.send(signal.SIGHUP)
+    return worker.has_started
+
+
 def _executor(number: int) -> Act:
     def act(_: World, worker: WorkerProcess, fault: Fault) -> bool:
         executors = worker.executors()
@@ -101,6 +108,7 @@ WORKER_FAULTS: dict[str, tuple[float, Act]] = {
     "worker and all of its processes got SIGTERM": (2, _stop(signal.SIGTERM, everyone=True)),
     "worker and all of its processes got SIGINT": (1, _stop(signal.SIGINT, everyone=True)),
     "worker got two SIGTERMs": (1, _stop(signal.SIGTERM, twice=True)),
+    "worker got SIGHUP": (2, _reload),
     "executor killed": (3, _executor(signal.SIGKILL)),
     "executor got SIGTERM": (2, _executor(signal.SIGTERM)),
     "executor got SIGINT": (1, _executor(signal.SIGINT)),

@@ -5,7 +5,7 @@ not only at the end. Values are read as plain JSON: the checks share no code wit
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from zoolet.storage.open_acls import changes_in
 
 PLACES = ("deferred", "unowned", "owned", "done")
 ENTRY = "entry-"
+_VALUES = ("task", "parameters", "limit_key", "finished_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Standing:
         errors: the messages of the attempts that failed.
         run: the name of the run whose result it has; "" without a result.
         is_stored: whether the result is in the result store.
+        values: fields of the value that only the features need.
     """
 
     at_ms: int
@@ -47,6 +49,7 @@ class Standing:
     errors: tuple[str, ...] = ()
     run: str = ""
     is_stored: bool = False
+    values: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def place(self) -> str:
@@ -82,13 +85,14 @@ class History:
     end_ms: int = 0
 
 
-def read_history(data_dir: Path, root: str) -> History:
-    """Return what happened in the queue at ``root``, from the logs of a server that has ended."""
-    reader = _Reader(root)
+def read_histories(data_dir: Path, roots: Sequence[str]) -> dict[str, History]:
+    """Return what happened in queues, by root, from the logs of a server that has ended."""
+    readers = {root: _Reader(root) for root in roots}
     for logged in txns_in(directories_of(data_dir)):
         header = logged.txn.header
-        reader.apply(header.time_ms, header.zxid, logged.txn.body)
-    return reader.history
+        for reader in readers.values():
+            reader.apply(header.time_ms, header.zxid, logged.txn.body)
+    return {root: reader.history for root, reader in readers.items()}
 
 
 class _Reader:
@@ -155,6 +159,7 @@ def _standing(at_ms: int, zxid: int, places: tuple[str, ...], value: dict[str, A
         errors=tuple(error["message"] for error in value.get("errors", ())),
         run=str(result.get("run", "")) if isinstance(result, dict) else "",
         is_stored=bool(value.get("stored")),
+        values={name: value[name] for name in _VALUES if name in value},
     )
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,19 +63,40 @@ class Windows:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerKind:
+    """A kind of worker: its name, the root of its queue, and its options.
+
+    In an option, ``TAG`` stands for the worker's tag.
+    """
+
+    name: str
+    root: str
+    options: Sequence[str]
+
+
+def plain_kind(home: Path) -> WorkerKind:
+    """Return the kind of the workers of the queue without features."""
+    options = ("--loader", "soak_tasks:load", "--executors", str(EXECUTORS))
+    return WorkerKind("", ROOT, (*options, "--result-store", f"sqlite:///{home / 'results.db'}"))
+
+
 class WorkerProcess:
     """A worker, as its users run it.
 
     Attributes:
         tag: what the environment of all its processes has as ``SOAK_WORKER``.
+        kind: the name of its kind; "" for those of the queue without features.
         expected_statuses: exit statuses that a fault of ours leads to; empty: it must not end.
         stop_asked_ms: when it was asked to stop.
         ended_ms: when its end was seen.
         frozen: while it, or an executor of it, was stopped by SIGSTOP.
     """
 
-    def __init__(self, home: Path, hosts: str, tag: str) -> None:
+    def __init__(self, home: Path, hosts: str, tag: str, kind: WorkerKind) -> None:
         self.tag = tag
+        self.kind = kind.name
+        self._root = kind.root
         self._marks = Marks(home)
         self.log_path = home / "logs" / tag
         self.expected_statuses: tuple[int, ...] = ()
@@ -83,14 +104,12 @@ class WorkerProcess:
         self.ended_ms: int | None = None
         self.frozen = Windows()
         self._home = home
-        store = f"sqlite:///{home / 'results.db'}"
+        options = [option.replace("TAG", tag) for option in kind.options]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "zoolet", "worker", "--server", hosts, "--queue", ROOT,
-                 "--loader", "soak_tasks:load", "--import-path", str(HERE),
-                 "--executors", str(EXECUTORS), "--session-timeout-ms", str(SESSION_TIMEOUT_MS),
-                 "--grace-ms", str(GRACE_MS), "--connect-timeout-ms", "60000",
-                 "--result-store", store],
+                [sys.executable, "-m", "zoolet", "worker", "--server", hosts, "--queue", kind.root,
+                 "--import-path", str(HERE), "--session-timeout-ms", str(SESSION_TIMEOUT_MS),
+                 "--grace-ms", str(GRACE_MS), "--connect-timeout-ms", "60000", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -114,7 +133,7 @@ class WorkerProcess:
     @property
     def has_started(self) -> bool:
         """Whether it has said that it takes jobs; before, a signal may end it as any process."""
-        return f": queue {ROOT} on" in self.log_path.read_text(errors="replace")
+        return f": queue {self._root} on" in self.log_path.read_text(errors="replace")
 
     def send(self, number: int) -> None:
         """Send it a signal, if it still runs."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.soak.faults import WEIGHTS, Faults
-from tests.soak.history import read_history
+from tests.soak.feature_users import FeatureUsers
+from tests.soak.history import read_histories
 from tests.soak.idleness import Interval, Observed, idle_executors
 from tests.soak.invariants import Facts, all_checks
 from tests.soak.plan import FaultStream
@@ -37,25 +38,32 @@ class Report(NamedTuple):
     problems: list[str]
 
 
-def soak(home: Path, seed: int, seconds: float, workers: int = 3) -> Report:
+def soak(home: Path, seed: int, seconds: float, workers: int = 2) -> Report:
     """Run a soak test for about this long, and some time for the end."""
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     shards = SHARDS[seed % len(SHARDS)]
     print(f"soak test: seed {seed}, {seconds:g} s, {workers} workers, {shards} shards", flush=True)
     with World(home, workers, shards) as world:
         users, faults = Users(world, seed), Faults(world)
+        features = FeatureUsers(world, seed)
+        features.prepare()
+        world.start_workers(features.kinds())
         users.start()
+        features.start()
         _make_faults(faults, FaultStream(seed, WEIGHTS), seconds)
         users.stop()
+        features.stop()
         with Dispatcher(world.server.hosts, ROOT) as dispatcher:
             for dataset in (None, "soak"):
                 dispatcher.queue.pause(dataset, paused=False)
         _wait_for_end(world, users)
+        features.settle()
         until_ms = now_ms()
         world.stop_workers()
         lateness = world.starvation.frozen()
         world.server.stop()
-        history = read_history(world.server.directory / "data", ROOT)
+        histories = read_histories(world.server.directory / "data", [ROOT, *features.roots])
+        history = histories[ROOT]
         stored = [name for name, found in history.jobs.items() if found[-1].is_stored]
         world.server.start()
         check_stored_results(world, stored[-STORED_CHECKED:], home)
@@ -70,8 +78,10 @@ def soak(home: Path, seed: int, seconds: float, workers: int = 3) -> Report:
     counts = Counter({"jobs": len(history.jobs), "runs": sum(map(len, runs.values()))})
     counts["worker processes"] = len(world.workers)
     kinds = Counter(job.kind for plan in users.planned.values() for job in plan.jobs)
-    text = _text(seed, problems, {"faults": faults.counts, "jobs": kinds, "users": users.counts,
-                                  "in all": counts}, world.starvation.total_ms())  # fmt: skip
+    problems += features.problems(histories)
+    counted = {"faults": faults.counts, "jobs": kinds, "users": users.counts}
+    counted |= {"features": features.stage.counts, "in all": counts}
+    text = _text(seed, problems, counted, world.starvation.total_ms())
     return Report(text, [one for _, found in problems for one in found])
 
 

@@ -10,11 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.soak.processes import GRACE_MS, ROOT, Marks, Windows, WorkerProcess, now_ms
+from tests.soak.processes import (
+    GRACE_MS,
+    ROOT,
+    Marks,
+    Windows,
+    WorkerKind,
+    WorkerProcess,
+    now_ms,
+    plain_kind,
+)
 from tests.soak.starvation import Starvation
 from tests.support.proxy import Proxy
 from zoolet.testing import ServerProcess
@@ -54,8 +63,9 @@ class World:
         """Held while something is done to the server."""
         self.restarts = 0
         self._marks = Marks(home)
-        self._slots: list[WorkerProcess | None] = [None] * count
-        self._numbers = [0] * count
+        self._kinds = [plain_kind(home)] * count
+        self._slots: list[WorkerProcess | None] = []
+        self._numbers: list[int] = []
         self._told: set[object] = set()
         self._stopped = threading.Event()
         self._ending = threading.Event()
@@ -71,14 +81,24 @@ class World:
              "--queue", ROOT, "--shards", str(self._shards)],
             check=True,
         )  # fmt: skip
+        return self
+
+    def start_workers(self, others: Sequence[WorkerKind]) -> None:
+        """Start the workers, and ``others`` of other kinds, and start them again when they end."""
+        self._kinds += others
+        self._slots, self._numbers = [None] * len(self._kinds), [0] * len(self._kinds)
         for slot in range(len(self._slots)):
             self._start(slot)
         self._keeper.start()
-        return self
+
+    def running(self) -> list[WorkerProcess]:
+        """Return the workers that run."""
+        return [one for one in list(self._slots) if one is not None and one.status is None]
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
-        self._keeper.join()
+        if self._keeper.ident is not None:
+            self._keeper.join()
         for process in self._marks.find():
             process.send(signal.SIGKILL)
         self.worker_proxy.close()
@@ -114,8 +134,9 @@ class World:
 
     def _start(self, slot: int) -> None:
         self._numbers[slot] += 1
-        tag = f"w{slot}-{self._numbers[slot]}"
-        worker = WorkerProcess(self.home, self.worker_proxy.hosts, tag)
+        kind = self._kinds[slot]
+        tag = f"{kind.name}w{slot}-{self._numbers[slot]}"
+        worker = WorkerProcess(self.home, self.worker_proxy.hosts, tag, kind)
         self.workers.append(worker)
         self._slots[slot] = worker
 

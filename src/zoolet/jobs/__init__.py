@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.control import Control
     from zoolet.jobs.records.datasets import DatasetRecord
     from zoolet.jobs.records.dependencies import When
+    from zoolet.jobs.records.failure_notes import FailureReason, JobFailure
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_filters import JobFilter
     from zoolet.jobs.records.job_requests import JobRequest
@@ -127,6 +128,7 @@ __all__ = [
     "DisconnectedError",
     "Dispatcher",
     "ExecutorError",
+    "FailureReason",
     "ForkedError",
     "FunctionNotFoundError",
     "GroupTask",
@@ -138,6 +140,7 @@ __all__ = [
     "JobCancelledError",
     "JobError",
     "JobFailedError",
+    "JobFailure",
     "JobFilter",
     "JobHistory",
     "JobHooks",
@@ -226,6 +229,7 @@ _MODULES = {
     "DisconnectedError": "zoolet.jobs.errors",
     "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
+    "FailureReason": "zoolet.jobs.records.failure_notes",
     "ForkedError": "zoolet.jobs.errors",
     "FunctionNotFoundError": "zoolet.jobs.errors",
     "GroupTask": "zoolet.jobs.tasks.task",
@@ -237,6 +241,7 @@ _MODULES = {
     "JobCancelledError": "zoolet.jobs.errors",
     "JobError": "zoolet.jobs.errors",
     "JobHooks": "zoolet.jobs.hooks.job_hooks",
+    "JobFailure": "zoolet.jobs.records.failure_notes",
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
     "JobFilter": "zoolet.jobs.records.job_filters",
     "JobHistory": "zoolet.jobs.history.job_history",

@@ -49,6 +49,9 @@ def test_jobs_from_submit_to_result(server: Any, start_worker: StartWorker) -> N
             one = await dispatcher.submit("pipe_tasks:text", parameters={"size": 100_000})
             batch = await dispatcher.submit_batch(numbered(60), name="many")
             after = await dispatcher.submit_batch(numbered(1, n=7), after=batch, reuse=False)
+            alone = await dispatcher.submit("pipe_tasks:echo", after=after, receive="of")
+            request = JobRequest("pipe_tasks:echo")
+            last = await dispatcher.submit_request(request, after=alone.names, receive="of")
             [job] = await one
             assert len(job.result) == 100_000
             assert [name async for name in names_of(batch)] != []
@@ -56,6 +59,10 @@ def test_jobs_from_submit_to_result(server: Any, start_worker: StartWorker) -> N
             assert await same.reduce(lambda total, n: total + n, 0) == sum(range(60))
             assert (await same.progress())[JobState.SUCCESSFUL] == 60
             assert [value async for value in after.values()] == [7]
+            of: dict[str, Any] = {"group": None, "parameters": {"of": [7]}}
+            assert [value async for value in alone.values()] == [of]
+            of = {"group": None, "parameters": {"of": [of]}}
+            assert [value async for value in last.values()] == [of]
             again = await dispatcher.submit_batch(numbered(60))
             assert again.count(Origin.STORED) == 60
             with pytest.raises(BatchExistsError):

@@ -201,6 +201,10 @@ def test_what_does_not_exist_is_refused(local: Dispatcher) -> None:
         local.submit_batch([request()], receive="results")
     with pytest.raises(InvalidJobError, match="1 to 1000"):
         local.submit_batch([request()], after=[])
+    with pytest.raises(UnknownBatchError, match="no batch b is"):
+        local.submit("m:f", after="b")
+    with pytest.raises(InvalidJobError, match="receive needs after"):
+        local.submit("m:f", receive="results")
     assert local.queue.layout.znodes.children(f"{ROOT}/chains") == []
 
 
@@ -278,6 +282,28 @@ def test_a_chord_receives_the_results(
     assert dispatcher.queue.find(second.names[0]).parameters == {"own": True}
 
 
+def test_a_single_job_waits_for_others_and_receives_their_results(
+    dispatcher: Dispatcher, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    first = dispatcher.submit("pipe_tasks:number", parameters={"n": 1})
+    bad = dispatcher.submit("pipe_tasks:trouble", max_attempts=1)
+    second = dispatcher.submit(
+        "pipe_tasks:echo", after=[first, *bad.names], when=When.ONE_FAILED, receive="of"
+    )
+    skipped = dispatcher.submit_request(
+        JobRequest("pipe_tasks:echo"), after=bad, when=When.ALL_SUCCEEDED
+    )
+    assert {place(dispatcher, one.names[0]) for one in (second, skipped)} == {Place.DEFERRED}
+    start_worker(loader=None)
+    received = next_result(second).result["parameters"]["of"]
+    # The failure of one job is enough: the other one may not have ended.
+    assert received[1] is None
+    assert next_result(skipped).last_error.startswith("skipped: ")
+    # It is a batch, which another process can follow.
+    assert second.name is not None
+    assert dispatcher.batch(second.name).names == second.names
+
+
 def test_a_removed_result_fails_the_attempt(
     dispatcher: Dispatcher, client: KazooClient, start_worker: Callable[..., WorkerProcess]
 ) -> None:
@@ -311,6 +337,10 @@ def test_the_commands_submit_and_show_graphs(server: Any, dispatcher: Dispatcher
         f"└── {name}: PENDING, waits for all ended",
         "    └── a: 1 jobs, 0 SUCCESSFUL, 0 FAILED",
     ]
+    alone = run("submit", "--task", "m:f", "--after", name, *condition).splitlines()
+    [job] = dispatcher.batch(alone[1].removeprefix("batch ").partition(":")[0]).names
+    assert alone[0] == f"{job} NEW"
+    assert place(dispatcher, job) == Place.DEFERRED
     found = json.loads(run("show", dispatcher.batch("c").names[0], "--output", "json"))
     assert [one["name"] for one in found["graph"]["after"]] == ["a", name]
     assert found["receives"] == "results"

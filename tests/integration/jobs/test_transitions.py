@@ -16,6 +16,7 @@ from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
 from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import TRANSITIONS, Event, JobState, Place, Step, Transition
 from zoolet.jobs.znodes.edge import Znodes
+from zoolet.jobs.znodes.failure_log import failures_path
 from zoolet.jobs.znodes.operations import Create, Delete, Exists, Operation
 
 START_MS = 4_000_000_000_000  # later than any clock of a server
@@ -32,6 +33,8 @@ class Stage:
         self.dispatcher = Dispatcher(client, ROOT, create=True)
         self.queue = JobQueue(client, ROOT, clock_ms=lambda: self.now_ms)
         assert self.queue.register("w")
+        # A worker with hooks for failures has run.
+        self.queue.layout.znodes.ensure(failures_path(self.queue.layout))
         self.name = ""
 
     def submit(self) -> None:
@@ -151,6 +154,7 @@ _BY_KIND = {
     (Create, "chains"): Step.ENTER_INDEX,
     (Create, "limits"): Step.CLAIM,
     (Delete, "limits"): Step.FREE,
+    (Create, "failures"): Step.NOTE_FAILURE,
     (Delete, "reserved"): Step.FREE_NAME,
 }
 

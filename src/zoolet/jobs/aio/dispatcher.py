@@ -182,6 +182,9 @@ class AsyncDispatcher:
         limit_key: str | None = None,
         tags: Sequence[str] = (),
         reuse: bool | None = None,
+        after: AsyncAfter = None,
+        when: When = When.ALL_ENDED,
+        receive: str | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
         """Submit one job, and return a batch that has only this job; see `Dispatcher.submit`."""
@@ -205,6 +208,9 @@ class AsyncDispatcher:
                     limit_key=limit_key,
                     tags=tags,
                     reuse=reuse,
+                    after=_after(after),
+                    when=when,
+                    receive=receive,
                     timeout_s=timeout_s,
                 )
             )
@@ -215,10 +221,21 @@ class AsyncDispatcher:
         request: JobRequest,
         *,
         reuse: bool | None = None,
+        after: AsyncAfter = None,
+        when: When = When.ALL_ENDED,
+        receive: str | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> AsyncBatch:
         """Submit the job of a request, for example of ``task.request(...)``."""
-        submit = partial(self._open.submit_request, request, reuse=reuse, timeout_s=timeout_s)
+        submit = partial(
+            self._open.submit_request,
+            request,
+            reuse=reuse,
+            after=_after(after),
+            when=when,
+            receive=receive,
+            timeout_s=timeout_s,
+        )
         return AsyncBatch(await self._submitted(submit))
 
     async def submit_batch(

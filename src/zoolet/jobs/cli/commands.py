@@ -162,8 +162,10 @@ def submit(
         if source is None:
             request = by_servers_time(dispatcher, request)
             requests = [JobRequest(**request)]
-        if source is None and name is None and not after and receive is None:
-            batch = dispatcher.submit(**request, reuse=reuse)
+        if source is None and name is None:
+            batch = dispatcher.submit(
+                **request, reuse=reuse, after=after or None, when=When(when), receive=receive
+            )
         else:
             batch = dispatcher.submit_batch(
                 requests,

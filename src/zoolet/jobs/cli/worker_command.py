@@ -12,16 +12,20 @@ from typing import Any
 
 import click
 
+from zoolet.console.os_errors import needs_posix
 from zoolet.jobs.cli.options import Target, errors_as_messages, queue_options
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
-from zoolet.jobs.hooks.job_hooks import load_hooks
+from zoolet.jobs.hooks.job_hooks import JobHooks, load_hooks
 from zoolet.jobs.worker import health_server
 from zoolet.jobs.worker.executor_control import IDLE_LEAST_S, IDLE_S
 from zoolet.jobs.worker.service_reports import ServiceReports
 from zoolet.jobs.worker.task_histograms import TaskHistograms
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
 from zoolet.process.service_manager import ServiceManager
+
+TIMEOUT_MS = 30_000
+"""The default of the time limit of the command of --on-failure, in ms."""
 
 
 @click.command()
@@ -179,8 +183,20 @@ from zoolet.process.service_manager import ServiceManager
     "--hooks",
     "hook_names",
     multiple=True,
-    help="Class of hooks that are called when attempts start and end: module:class. May be"
-    " repeated.",
+    help="Class of hooks that are called when attempts start and end, and when jobs fail:"
+    " module:class. May be repeated.",
+)
+@click.option(
+    "--on-failure",
+    help="Command that runs when a job has become FAILED, without a shell. It gets the job as JSON"
+    " on its standard input.",
+)
+@click.option(
+    "--on-failure-timeout-ms",
+    type=click.IntRange(min=1),
+    default=TIMEOUT_MS,
+    show_default=True,
+    help="Time limit of the command of --on-failure; then it is ended.",
 )
 def worker(
     *,
@@ -194,6 +210,8 @@ def worker(
     health_address: str,
     status_file: Path | None,
     hook_names: tuple[str, ...],
+    on_failure: str | None,
+    on_failure_timeout_ms: int,
     log_level: str,
     log_format: str,
     **options: Any,
@@ -211,6 +229,8 @@ def worker(
     with errors_as_messages():
         connection = replace(target.connection, session_timeout_ms=session_timeout_ms)
         hooks = load_hooks(hook_names)
+        if on_failure is not None:
+            hooks.append(_failure_command(on_failure, target.root, on_failure_timeout_ms))
         histograms = None if metrics_port is None else TaskHistograms()
         running = Worker(
             connection,
@@ -235,6 +255,15 @@ def worker(
     if running.failure is not None:
         reason = running.failure if isinstance(running.failure, JobError) else repr(running.failure)
         raise click.ClickException(f"the worker ended: {reason}") from running.failure
+
+
+def _failure_command(command: str, queue: str, timeout_ms: int) -> JobHooks:
+    if sys.platform == "win32":
+        raise click.ClickException(needs_posix("--on-failure"))
+    # Imported here because Windows does not have the system calls of this module.
+    from zoolet.jobs.hooks.failure_command import FailureCommand  # noqa: PLC0415
+
+    return FailureCommand(command, queue, timeout_ms)
 
 
 def _tell_started(target: Target, running: Worker, hosts: str, options: dict[str, Any]) -> None:

@@ -118,15 +118,21 @@ class Dispatcher:
         limit_key: str | None = None,
         tags: Sequence[str] = (),
         reuse: bool | None = None,
+        after: After = None,
+        when: When = When.ALL_ENDED,
+        receive: str | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
         """Submit one job, and return a batch that has only this job; see `submit_batch`.
 
-        ``reuse`` has the same meaning as in `submit_batch`. ``timeout_s`` is the time limit of the
-        call in seconds; None: no limit. The other arguments are the attributes of a `JobRequest`.
+        ``reuse``, ``after``, ``when`` and ``receive`` have the same meaning as in `submit_batch`.
+        ``timeout_s`` is the time limit of the call in seconds; None: no limit. The other arguments
+        are the attributes of a `JobRequest`.
 
         Raises:
             InvalidJobError: the request is invalid; nothing was submitted.
+            UnknownBatchError: a batch of ``after`` does not exist.
+            JobNotFoundError: a job of ``after`` does not exist.
             JobTimeoutError: the server did not reply in time. If its ``is_outcome_unknown`` is
                 true, the job may have been submitted.
         """
@@ -147,16 +153,31 @@ class Dispatcher:
             limit_key=limit_key,
             tags=tags,
         )
-        return self.submit_request(request, reuse=reuse, timeout_s=timeout_s)
+        return self.submit_request(
+            request, reuse=reuse, after=after, when=when, receive=receive, timeout_s=timeout_s
+        )
 
     def submit_request(
         self,
         request: JobRequest,
         *,
         reuse: bool | None = None,
+        after: After = None,
+        when: When = When.ALL_ENDED,
+        receive: str | None = None,
         timeout_s: float | None = TIMEOUT_S,
     ) -> Batch:
         """Submit the job of a request, and return a batch that has only this job; see `submit`."""
+        if after is not None or receive is not None:
+            # Dependencies belong to a batch.
+            return self.submit_batch(
+                [request],
+                reuse=reuse,
+                after=after,
+                when=when,
+                receive=receive,
+                timeout_s=timeout_s,
+            )
         with self._within(timeout_s, "submit", unknown="the job may have been submitted"):
             submissions = self._hooks.submitting(
                 [request], lambda requests: self._submitter.submit(requests, reuse=reuse)

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from zoolet.jobs.execution import watcher
 from zoolet.jobs.execution.attempts import GO, SKIP, Setup
@@ -102,10 +102,11 @@ class ChildProcess:
             self._link.setblocking(False)
             output = (output_write, self.read_count.descriptor)
             passed = (work_read, told_write, self._turns_read, *output)
-            self._popen = _start_watcher(
-                [str(their_link.fileno()), ",".join(map(str, passed))],
-                [json.dumps(setup.import_paths), *map(str, passed)],
-                (their_link.fileno(), *passed),
+            arguments = [json.dumps(setup.import_paths), *map(str, passed)]
+            self._popen = start_watcher(
+                their_link.fileno(),
+                passed,
+                [sys.executable, "-P", "-c", _PROGRAM, *arguments],
                 output_write,
             )
             self._opened = ours.pop_all()
@@ -315,26 +316,37 @@ def _read(descriptor: int, limit_bytes: int = _READ_BYTES) -> bytes | None:
         return None
 
 
-def _start_watcher(
-    watched: Sequence[str], arguments: Sequence[str], passed: Sequence[int], output: int
+def start_watcher(
+    link: int,
+    passed: Sequence[int],
+    command: Sequence[str],
+    output: int,
+    environment: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a watcher, which starts the process.
+    """Start a watcher, which starts the process; see `zoolet.jobs.execution.watcher`.
+
+    Args:
+        link: the watcher's end of the link.
+        passed: descriptors that only the process gets.
+        command: the path of a program, and its arguments.
+        output: the descriptor 1 and 2 of the process.
+        environment: the environment of the process; None for that of this process.
 
     The watcher reads its program from its standard input. It therefore works if zoolet is in a zip
     file, and `ps` shows no source text. The options -S and -P keep site-packages and the working
     directory out of the watcher's `sys.path`.
     """
     if not sys.executable:
-        raise OSError("sys.executable is empty, so no executor can be started")
+        raise OSError("sys.executable is empty, so no process can be started")
     popen = subprocess.Popen(
-        [sys.executable, "-S", "-P", "-", *watched,
-         sys.executable, "-P", "-c", _PROGRAM, *arguments],
+        [sys.executable, "-S", "-P", "-", str(link), ",".join(map(str, passed)), *command],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=output,
-        pass_fds=passed,
+        pass_fds=(link, *passed),
         start_new_session=True,
-    )  # fmt: skip
+        env=environment,
+    )
     # This write ends: the watcher reads its program, or it ends, which closes the pipe.
     assert popen.stdin is not None  # noqa: S101 -- it is a pipe
     with contextlib.suppress(BrokenPipeError), popen.stdin:

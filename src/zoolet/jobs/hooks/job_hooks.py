@@ -2,7 +2,8 @@
 
 A `zoolet.jobs.Dispatcher` calls the methods about submissions and results, in the thread of the
 caller. A `zoolet.jobs.Worker` calls the methods about attempts, in a thread of its own
-(`zoolet.jobs.hooks.attempt_calls`). Invariant: an exception of a hook is logged and changes
+(`zoolet.jobs.hooks.attempt_calls`), and the method about FAILED jobs, in other threads
+(`zoolet.jobs.worker.failure_calls`). Invariant: an exception of a hook is logged and changes
 nothing.
 
 This module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.jobs.submit` and
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.execution.functions import HOOKS, load_function
+from zoolet.jobs.records.failure_notes import JobFailure
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.submit.submission import Submission
@@ -76,6 +78,17 @@ class JobHooks:
 
     def ended(self, attempt: Attempt) -> None:
         """A worker has recorded the outcome of an attempt."""
+
+    def job_failed(self, failure: JobFailure) -> None:
+        """A job has become FAILED, in whatever way, and was not cancelled.
+
+        One worker of those with such a hook calls it, up to four times at the same time, in threads
+        of its own. It calls the hook at least once for each failure, unless the job was retried or
+        removed before. If the worker ends during the call, another call follows.
+        """
+
+    def interrupt(self) -> None:
+        """The worker stops, and waits no longer for `job_failed`. Called in another thread."""
 
 
 class HookCalls:
@@ -140,13 +153,30 @@ class HookCalls:
             with _guarded(hook, "ended"):
                 hook.ended(attempt)
 
+    @property
+    def wants_failures(self) -> bool:
+        """Whether a hook overrides `JobHooks.job_failed`."""
+        return any(type(hook).job_failed is not JobHooks.job_failed for hook in self._hooks)
+
+    def job_failed(self, failure: JobFailure) -> None:
+        """Call `JobHooks.job_failed`."""
+        for hook in self._hooks:
+            with _guarded(hook, "job_failed"):
+                hook.job_failed(failure)
+
+    def interrupt(self) -> None:
+        """Call `JobHooks.interrupt`."""
+        for hook in self._hooks:
+            with _guarded(hook, "interrupt"):
+                hook.interrupt()
+
 
 @contextlib.contextmanager
 def _guarded(hook: JobHooks, method: str) -> Iterator[None]:
-    """Log an exception of a hook."""
+    """Log an exception of a hook; also that of `sys.exit`, which would end a worker's thread."""
     try:
         yield
-    except Exception:
+    except (Exception, SystemExit):
         log.exception("the hook %s.%s has failed", type(hook).__qualname__, method)
 
 

@@ -1,7 +1,6 @@
 """The housekeeping of a queue: the first worker in line does it for all workers.
 
-The line consists of sequential ephemerals, one for each worker. Each worker watches the ephemeral
-before its own, so the end of a worker wakes only one other worker. The first worker in line returns
+The line is a `zoolet.jobs.housekeeping.place.PlaceInLine`. The first worker in line returns
 the jobs of dead workers, releases deferred jobs, submits the jobs of schedules, and removes old
 finished jobs. Two workers may believe for a moment that they are first. This does no harm: each
 move of a job can be made only one time, no matter which worker makes it.
@@ -13,11 +12,11 @@ modules of its package.
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
 
 from zoolet.jobs.housekeeping.expiring import Expirer
 from zoolet.jobs.housekeeping.limit_releases import LimitReleaser
+from zoolet.jobs.housekeeping.place import LINE_LOOK_S, PlaceInLine
 from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.queue.queue import JobQueue
@@ -27,8 +26,6 @@ from zoolet.jobs.znodes.layout import KEEPER
 
 log = logging.getLogger(__name__)
 
-LINE_LOOK_S = 60.0
-"""The time, in seconds, after which a worker lists the line again, even if no watch triggered."""
 REMOVE_EVERY_S = 10.0
 """The time, in seconds, between two removals of old finished jobs."""
 RETURN_SHARE = 10
@@ -46,7 +43,6 @@ class Housekeeping:
         on_history_problem: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._jobs = jobs
-        self._znodes = jobs.layout.znodes
         self._remover = Remover(jobs, results, on_history_problem=on_history_problem)
         self._wake = threading.Event()
         self._releaser = Releaser(jobs, self._wake.set)
@@ -54,18 +50,14 @@ class Housekeeping:
         self._limit_releaser = LimitReleaser(jobs, self._wake.set)
         self._expirer = Expirer(jobs, self._wake.set)
         self._stopping = False
-        self._place: str | None = None
-        self._session_id: int | None = None
-        """The id of the session that owns the worker's ephemeral in the line."""
-        self._is_first = False
+        znodes = jobs.layout.znodes
+        self._place = PlaceInLine(znodes, znodes.path(KEEPER), self._wake.set)
         self._workers_stale = threading.Event()
         self._not_before = 0.0
 
     def line_up(self) -> None:
         """Join the end of the line, because the worker has a new session."""
-        self._place = None
-        self._is_first = False
-        self._wake.set()
+        self._place.line_up()
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -80,46 +72,25 @@ class Housekeeping:
             self._wake.clear()
             if self._stopping:
                 return
-            if not self._is_first:
-                self._is_first = self._look_whether_first()
+            if not self._place.is_first:
                 timeout_s = LINE_LOOK_S
-            if self._is_first:
+                if self._place.look():
+                    self._begin()
+            if self._place.is_first:
                 timeout_s = self._keep()
 
     def do_now(self) -> None:
         """Do all housekeeping that is due, although this worker may not be the first in line."""
+        self._begin()
+        while self._keep() == 0.0:
+            pass
+
+    def _begin(self) -> None:
         self._workers_stale.set()
         self._releaser.begin()
         self._scheduler.begin()
         self._limit_releaser.begin()
         self._expirer.begin()
-        while self._keep() == 0.0:
-            pass
-
-    def _look_whether_first(self) -> bool:
-        path = self._znodes.path(KEEPER)
-        if self._place is None:
-            self._place = self._znodes.create_in_line(f"{path}/w-", uuid.uuid4().hex)
-            self._session_id = self._znodes.session_id
-        line = sorted(self._znodes.children(path))
-        if self._place not in line:
-            if self._znodes.session_id == self._session_id:
-                # Another client deleted the worker's ephemeral: join the end of the line.
-                self._place = None
-                self._wake.set()
-            # Otherwise the session has ended; after the next registration, `line_up` is called.
-            return False
-        position = line.index(self._place)
-        if position == 0:
-            self._workers_stale.set()
-            self._releaser.begin()
-            self._scheduler.begin()
-            self._limit_releaser.begin()
-            self._expirer.begin()
-            return True
-        if not self._znodes.exists(f"{path}/{line[position - 1]}", lambda _: self._wake.set()):
-            self._wake.set()
-        return False
 
     def _keep(self) -> float:
         """Do the housekeeping; return the seconds until the next call if no event occurs before."""

@@ -22,6 +22,7 @@ from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.submit.keys import submission_of_key
 from zoolet.jobs.znodes.batch_log import batch_path, chain_path, read_chunks, read_record
 from zoolet.jobs.znodes.edge import Znode
+from zoolet.jobs.znodes.failure_log import NOTES_MOST, remove_oldest_notes
 from zoolet.jobs.znodes.layout import BATCHES, page_order
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.operations import Delete, Operation, RefusedError
@@ -94,6 +95,18 @@ class Remover:
                 ended_s = self._clock_s()
                 self._due_s = ended_s + max(EVERY_S, PROBLEM_SHARE * (ended_s - began_s))
         self.remove_empty_pages()
+        self._remove_notes()
+
+    def _remove_notes(self) -> None:
+        """Limit the number of notes of failures: there may be no worker that calls hooks."""
+        if removed := remove_oldest_notes(self._layout):
+            log.warning(
+                "%d notes of failures are removed, so no hook is called for their jobs: more than"
+                " %d waited for a worker with such hooks. List the jobs with zoolet jobs list"
+                " --state FAILED",
+                removed,
+                NOTES_MOST,
+            )
 
     def _tell(self, problem: str | None) -> None:
         """Log and report a change of the reason why jobs are not recorded in the history."""

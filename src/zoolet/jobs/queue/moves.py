@@ -9,7 +9,8 @@ Invariants (see also 7 and 8 in ARCHITECTURE.md):
   frozen cannot change a job that another worker owns now, even if the znode's version is the same.
 - In unowned, the version of a job's znode is the number of the job's attempts. So a worker that
   read the job before its last attempt cannot take the job.
-- The multi that moves a job to done also appends the job to its batch's log.
+- The multi that moves a job to done also appends the job to its batch's log, and notes a failure
+  for the hooks of workers (`zoolet.jobs.znodes.failure_log`).
 - If a reply is lost, `Mover.move` reads the znodes, so its result says what happened.
 - A job that has ended always gets to done: a znode of another job with the same name is replaced.
 
@@ -24,10 +25,11 @@ from functools import partial
 from typing import Final, NamedTuple, final
 
 from zoolet.jobs.errors import JobNotFoundError, UnreadableJobError, WorkerGoneError
+from zoolet.jobs.records.failure_notes import REASONS, NotedFailure
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
-from zoolet.jobs.znodes import batch_log
+from zoolet.jobs.znodes import batch_log, failure_log
 from zoolet.jobs.znodes.deferred_index import entry_path, expiry_path
 from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION
 from zoolet.jobs.znodes.layout import Layout, read_job
@@ -74,13 +76,15 @@ class _Without:
         logs: the names of batches whose log does not exist.
         entries: the paths of index entries that already exist or are already deleted, and of slots
             that are already deleted.
+        notes: whether no note of failures is written, because no worker has hooks for them.
     """
 
-    __slots__ = ("entries", "logs")
+    __slots__ = ("entries", "logs", "notes")
 
     def __init__(self) -> None:
         self.logs: set[str] = set()
         self.entries: set[str] = set()
+        self.notes = False
 
 
 @final
@@ -124,13 +128,17 @@ class Mover:
     def _operations(
         self, moves: Sequence[Move], worker: str | None, without: _Without
     ) -> tuple[list[Operation], list[Move | str]]:
-        """Return the operations of a multi and, for each, its move, batch name or worker id."""
+        """Return the operations of a multi and, for each, its move, or a text.
+
+        The text is the name of a batch, the id of the worker, or `failure_log.FAILURES`.
+        """
         operations: list[Operation] = []
         owners: list[Move | str] = []
         if worker is not None:
             operations.append(Exists(self._layout.worker(worker)))
             owners.append(worker)
         ended: dict[str, list[Job]] = defaultdict(list)
+        failures: dict[str, NotedFailure] = {}
         for move in moves:
             steps = steps_of(move.event, move.place, move.after.place)
             own = self._own(move, steps)
@@ -140,16 +148,22 @@ class Mover:
             owners += [move] * len(own)
             if Step.APPEND_TO_LOG in steps and move.after.batch is not None:
                 ended[move.after.batch].append(move.after)
+            if Step.NOTE_FAILURE in steps:
+                ended_ms = move.after.finished_ms or 0
+                failures[move.after.name] = NotedFailure(REASONS[move.event], ended_ms)
         for batch, jobs in ended.items():
             if batch not in without.logs:
                 operations.append(batch_log.entry(self._layout, batch, jobs))
                 owners.append(batch)
+        if failures and not without.notes:
+            operations.append(failure_log.note(self._layout, failures))
+            owners.append(failure_log.FAILURES)
         return operations, owners
 
     def _own(self, move: Move, steps: Sequence[Step]) -> list[Operation]:
-        """Return the operations of one move, without the worker check and the entry in the log.
+        """Return the operations of one move, without those that all moves of a multi share.
 
-        All moves of a multi share these two.
+        These are the worker check, the entry in the log, and the note of failures.
         """
         _, place, before, after, claims = move
         own: list[Operation] = []
@@ -219,6 +233,9 @@ class Mover:
                 f"worker {owner} is not registered (its session has ended):"
                 f" the worker cannot change the job {moves[0].before.name}"
             )
+        if failure_log.is_note(operation, self._layout):
+            without.notes = True
+            return moves
         if isinstance(owner, str):
             # The record of the batch was removed before all of its jobs had ended.
             without.logs.add(owner)

@@ -92,6 +92,9 @@ class Step(Enum):
     ENTER_INDEX = "create the index entry"
     APPEND_TO_LOG = "append to the batch's log"
     """The multi has this operation only if the job belongs to a batch."""
+    NOTE_FAILURE = "note the failure"
+    """For the hooks of workers; the multi has this operation only if a worker has had such hooks
+    (`zoolet.jobs.znodes.failure_log`)."""
 
 
 class Transition(NamedTuple):
@@ -118,7 +121,9 @@ class Transition(NamedTuple):
 
 _DEFERRED, _UNOWNED, _OWNED, _DONE = Place
 _PENDING, _STAGING, _RUNNING, _SUCCESSFUL, _FAILED = JobState
-_CHECK, _UNRESERVE, _KEY, _SET, _DELETE, _LEAVE, _CLAIM, _FREE, _CREATE, _ENTER, _LOG = Step
+(
+    _CHECK, _UNRESERVE, _KEY, _SET, _DELETE, _LEAVE, _CLAIM, _FREE, _CREATE, _ENTER, _LOG, _NOTE,
+) = Step  # fmt: skip
 
 _NEW: tuple[JobState, ...] = ()
 _ANY: tuple[JobState, ...] = ()
@@ -131,6 +136,9 @@ _END = (_CHECK, _DELETE, _FREE, _CREATE, _LOG)
 _LOST = (_DELETE, _FREE, _CREATE)
 _LOST_LATER = (_DELETE, _FREE, _CREATE, _ENTER)
 _LOST_END = (_DELETE, _FREE, _CREATE, _LOG)
+_FAILED_END = (*_END, _NOTE)
+_GONE_END = (_DELETE, _CREATE, _LOG, _NOTE)
+_SKIP = (_DELETE, _LEAVE, _CREATE, _LOG, _NOTE)
 
 TRANSITIONS: Final = (
     Transition(Event.SUBMIT, None, _NEW, _UNOWNED, _PENDING, (_KEY, _CREATE)),
@@ -140,28 +148,28 @@ TRANSITIONS: Final = (
     Transition(Event.TAKE, _UNOWNED, _WAITS, _OWNED, _STAGING, (_CHECK, _DELETE, _CLAIM, _CREATE)),
     Transition(Event.DEFER, _UNOWNED, _WAITS, _DEFERRED, _PENDING, (_DELETE, _CREATE, _ENTER)),
     Transition(Event.DEFER, _UNOWNED, _WAITS, _UNOWNED, _PENDING, (_DELETE, _CREATE)),
-    Transition(Event.EXPIRE, _DEFERRED, _WAITS, _DONE, _FAILED, (_DELETE, _LEAVE, _CREATE, _LOG)),
-    Transition(Event.EXPIRE, _UNOWNED, _WAITS, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
+    Transition(Event.EXPIRE, _DEFERRED, _WAITS, _DONE, _FAILED, _SKIP),
+    Transition(Event.EXPIRE, _UNOWNED, _WAITS, _DONE, _FAILED, _GONE_END),
     Transition(Event.LOAD, _OWNED, _TAKEN, _OWNED, _STAGING, (_CHECK, _SET)),
     Transition(Event.START, _OWNED, _TAKEN, _OWNED, _RUNNING, (_CHECK, _SET)),
     Transition(Event.PROGRESS, _OWNED, (_RUNNING,), _OWNED, _RUNNING, (_CHECK, _SET)),
     Transition(Event.SUCCEED, _OWNED, _TAKEN, _DONE, _SUCCESSFUL, _END),
     Transition(Event.FAIL, _OWNED, _TAKEN, _UNOWNED, _PENDING, _RETURN),
     Transition(Event.FAIL, _OWNED, _TAKEN, _DEFERRED, _PENDING, _RETURN_LATER),
-    Transition(Event.FAIL, _OWNED, _TAKEN, _DONE, _FAILED, _END),
+    Transition(Event.FAIL, _OWNED, _TAKEN, _DONE, _FAILED, _FAILED_END),
     Transition(Event.NO_TASK, _OWNED, _TAKEN, _DEFERRED, _PENDING, _RETURN_LATER),
-    Transition(Event.NO_TASK, _OWNED, _TAKEN, _DONE, _FAILED, _END),
+    Transition(Event.NO_TASK, _OWNED, _TAKEN, _DONE, _FAILED, _FAILED_END),
     Transition(Event.GIVE_BACK, _OWNED, _TAKEN, _UNOWNED, _PENDING, _RETURN),
     Transition(Event.LOSE_WORKER, _OWNED, _TAKEN, _UNOWNED, _PENDING, _LOST),
     Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DEFERRED, _PENDING, _LOST_LATER),
-    Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DONE, _FAILED, _LOST_END),
-    Transition(Event.SKIP, _DEFERRED, _WAITS, _DONE, _FAILED, (_DELETE, _LEAVE, _CREATE, _LOG)),
+    Transition(Event.LOSE_WORKER, _OWNED, (_RUNNING,), _DONE, _FAILED, (*_LOST_END, _NOTE)),
+    Transition(Event.SKIP, _DEFERRED, _WAITS, _DONE, _FAILED, _SKIP),
     Transition(Event.CANCEL, _DEFERRED, _WAITS, _DONE, _FAILED, (_DELETE, _LEAVE, _CREATE, _LOG)),
     Transition(Event.CANCEL, _UNOWNED, _WAITS, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
     Transition(Event.CANCEL, _OWNED, _TAKEN, _DONE, _FAILED, _LOST_END),
-    Transition(Event.UNREADABLE, _DEFERRED, _ANY, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
-    Transition(Event.UNREADABLE, _UNOWNED, _ANY, _DONE, _FAILED, (_DELETE, _CREATE, _LOG)),
-    Transition(Event.UNREADABLE, _OWNED, _ANY, _DONE, _FAILED, _LOST_END),
+    Transition(Event.UNREADABLE, _DEFERRED, _ANY, _DONE, _FAILED, _GONE_END),
+    Transition(Event.UNREADABLE, _UNOWNED, _ANY, _DONE, _FAILED, _GONE_END),
+    Transition(Event.UNREADABLE, _OWNED, _ANY, _DONE, _FAILED, (*_LOST_END, _NOTE)),
     Transition(Event.RETRY, _DONE, (_FAILED,), _UNOWNED, _PENDING, (_DELETE, _CREATE)),
 )
 

@@ -171,24 +171,39 @@ class ExecutorGroup:
 
     # --- Jobs
 
-    def give(self, jobs: Mapping[int, Sequence[Job]]) -> None:
+    def give(self, jobs: Mapping[int, Sequence[Job]]) -> list[Job]:
         """Add jobs to the jobs in hand, and give them to executors.
 
         The keys of ``jobs`` are the executors' numbers. If an executor was removed or is retiring,
-        another executor gets its jobs.
+        other executors get its jobs. Returns the jobs that no executor gets, because of the limit
+        of jobs; they are not in hand.
         """
+        left: list[Job] = []
         with self._giving:
-            for wanted, given in jobs.items():
-                number = wanted if wanted in self.open() else self._least_loaded()
-                for job in given:
-                    self._hands.put(job, number)
-                self._given[number] += len(given)
-                self._used_at[number] = self._clock()
-                works = [_work(job) for job in given if job.receives is None]
-                if works:
-                    self.executors[number].give(works)
-                if len(works) < len(given):
-                    self._let_read([job for job in given if job.receives is not None])
+            moved: list[Job] = []
+            for number, given in jobs.items():
+                if number in self.open():
+                    self._give(number, given)
+                else:
+                    moved += given
+            for job in moved:
+                other = self._least_loaded()
+                if other is None:
+                    left.append(job)
+                else:
+                    self._give(other, [job])
+        return left
+
+    def _give(self, number: int, given: Sequence[Job]) -> None:
+        for job in given:
+            self._hands.put(job, number)
+        self._given[number] += len(given)
+        self._used_at[number] = self._clock()
+        works = [_work(job) for job in given if job.receives is None]
+        if works:
+            self.executors[number].give(works)
+        if len(works) < len(given):
+            self._let_read([job for job in given if job.receives is not None])
 
     def _let_read(self, jobs: Sequence[Job]) -> None:
         """Let the results be read that these jobs receive; then `give_with` is called."""
@@ -204,9 +219,13 @@ class ExecutorGroup:
                 work = _work(held.job)._replace(parameters=parameters)
                 self.executors[held.executor].give([work])
 
-    def _least_loaded(self) -> int:
-        """Return the executor with the fewest jobs; a retiring one only if all executors retire."""
-        return min(self.open() or self.executors, key=self._hands.load)
+    def _least_loaded(self) -> int | None:
+        """Return the executor with the fewest jobs; a retiring one only if all executors retire.
+
+        None: no executor may get more jobs.
+        """
+        may = [number for number in self.open() or self.executors if self.jobs_left(number)]
+        return min(may, key=self._hands.load, default=None)
 
     def permit(self, held: JobInHand) -> None:
         """Let the executor start a careful job (`Job.starts_carefully`), if it is still in hand."""

@@ -44,6 +44,7 @@ from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_control import ExecutorControl, ExecutorLimits
 from zoolet.jobs.worker.executor_group import ExecutorGroup
+from zoolet.jobs.worker.failure_calls import FailureCalls
 from zoolet.jobs.worker.health import WorkerHealth, why_not_live, why_not_ready
 from zoolet.jobs.worker.inputs import InputReader
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
@@ -84,7 +85,7 @@ class WorkerOptions:
             settings.
         on_step: called with the name of each step ("taken", "started", "ended" and others) and the
             names of the jobs that have reached it, for tests and tracing; None for no calls.
-        hooks: objects whose methods are called when attempts start and end.
+        hooks: objects whose methods are called when attempts start and end, and when jobs fail.
     """
 
     connection: ConnectionSettings
@@ -136,7 +137,7 @@ class WorkerRun:
             self.queue,
             clock,
             about=self._about,
-            on_registered=self._housekeeping.line_up,
+            on_registered=self._line_up,
             on_lost=self._abandon_all,
         )
         self._executors = ExecutorGroup(
@@ -145,6 +146,7 @@ class WorkerRun:
         self.control = self._make_control()
         hooks = HookCalls(options.hooks)
         self._calls = AttemptCalls(hooks) if hooks else None
+        self._failures = FailureCalls(self.queue, hooks) if hooks.wants_failures else None
         self.recorder = self._make_recorder()
         self._taker = self._make_taker()
         self._listener = ExecutorListener(
@@ -182,6 +184,9 @@ class WorkerRun:
             log.warning("attempts with a large result will fail on this worker: %s", problem)
         self._is_connected = True
         self.registration.ensure()
+        if self._failures is not None:
+            # No job of this worker can fail before its failure is noted.
+            self._failures.start(self._start_thread)
         self._wake.set()
         self._taking = self._start_thread(self._take)
         self._recording = self._start_thread(self.recorder.record)
@@ -245,6 +250,8 @@ class WorkerRun:
     def stop(self, grace_ms: int) -> None:
         """Take no more jobs, let running jobs finish within ``grace_ms``, give all others back."""
         self._stopping.set()
+        if self._failures is not None:
+            self._failures.stop()
         self.control.stop()
         self.registration.close()
         self._wake.set()
@@ -261,6 +268,8 @@ class WorkerRun:
             giving_back.join(GIVE_BACK_S)
             self._housekeeping.stop()
             self._inputs.close()
+        if self._failures is not None:
+            self._failures.close()
         self._link.close(CLOSE_S)
         if self._is_connected:
             self._results.close()
@@ -362,6 +371,11 @@ class WorkerRun:
         """Stop working on jobs that this worker does not own any more."""
         self._executors.abandon(lost)
         self._wake.set()
+
+    def _line_up(self) -> None:
+        self._housekeeping.line_up()
+        if self._failures is not None:
+            self._failures.line_up()
 
     def _abandon_all(self) -> None:
         self._abandon(self.hands.all())

@@ -24,12 +24,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from zoolet.jobs.errors import WorkerGoneError
+from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.oldest_share import OldestShare, ShareSetting
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.queue.taking import LEFT_MS
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.worker.executor_control import ExecutorControl
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
@@ -362,8 +363,19 @@ class JobTaker:
                 groups[number] += group not in having
                 having.setdefault(group, number)
             given.setdefault(number, []).append(job)
-        self._executors.give(given)
+        left = self._executors.give(given)
         self._on_step("given", [job.name for job in jobs])
+        if left:
+            self._give_back(left)
+
+    def _give_back(self, jobs: Sequence[Job]) -> None:
+        """Give jobs back to the queue: their executors were replaced while they were taken."""
+        moves = [Move(Event.GIVE_BACK, Place.OWNED, job, job.waiting()) for job in jobs]
+        try:
+            self._jobs.mover.move(moves, self._worker_id)
+        except WorkerGoneError as error:
+            log.warning("%s", error)
+            self._on_gone(self._worker_id)
 
     # --- Paused and cancelled jobs
 

@@ -76,8 +76,8 @@ class Worker:
         on_step: the name of a function that is called after each step of jobs ("taken", "started",
             "ended" and others), for tests and tracing; None for no calls. Its arguments are the
             name of the step and the names of the jobs that have reached it.
-        hooks: objects whose methods `JobHooks.started` and `JobHooks.ended` are called, in a thread
-            of the worker.
+        hooks: objects whose methods `JobHooks.started`, `JobHooks.ended` and `JobHooks.job_failed`
+            are called, in threads of the worker.
 
     Raises:
         ExecutorError: tasks cannot run in processes on this system.

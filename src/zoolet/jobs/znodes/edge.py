@@ -336,14 +336,21 @@ class Znodes:
             names = self.children(path)
         except MissingError:
             return
-        for some in _parts([f"{path}/{name}" for name in names], READ_AT_ONCE):
-            results = self._requests.ask(partial(self._link.delete_all, some), writes=True)
-            for child, error in zip(some, results, strict=True):
-                if isinstance(error, NotEmptyError):
-                    self.delete_tree(child)
-                elif error is not None and not isinstance(error, NoNodeError):
-                    raise refused(error, path, "DELETE")
+        for child in self.delete_each([f"{path}/{name}" for name in names]):
+            self.delete_tree(child)
         self.delete(path)
+
+    def delete_each(self, wanted: Sequence[str]) -> list[str]:
+        """Delete the znodes at these paths, and return the paths of those that have children."""
+        left: list[str] = []
+        for some in _parts(wanted, READ_AT_ONCE):
+            results = self._requests.ask(partial(self._link.delete_all, some), writes=True)
+            for path, error in zip(some, results, strict=True):
+                if isinstance(error, NotEmptyError):
+                    left.append(path)
+                elif error is not None and not isinstance(error, NoNodeError):
+                    raise refused(error, paths.parent_of(path), "DELETE")
+        return left
 
     def multi(
         self, operations: Iterable[Operation], landed: Callable[[], bool]

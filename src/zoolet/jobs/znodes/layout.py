@@ -9,6 +9,7 @@
     keys/<hash>         for each key, which identifies equal work: the name of its job
     batches/<name>      jobs that were submitted together (`zoolet.jobs.znodes.batch_log`)
     chains/<name>       the batch <name> waits for another batch; children: entries for its jobs
+    failures/f-<n>      notes of FAILED jobs (`zoolet.jobs.znodes.failure_log`)
     schedules/<name>    a schedule: when it submits jobs, and its last runs
     retries/<id>        a retry of FAILED jobs that is in progress (`zoolet.jobs.queue.retrying`)
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)

@@ -66,5 +66,20 @@ def test_calls_are_left_out_if_too_many_wait(
     assert caplog.text.count("left out") == 1
 
 
+def test_a_hook_that_exits_ends_no_thread() -> None:
+    class Leaving(Slow):
+        def started(self, job: Job, started_ms: int) -> None:
+            raise SystemExit(f"{job.name} {started_ms}")
+
+    hooks = Leaving()
+    calls = AttemptCalls(HookCalls([hooks]))
+    calls.start()
+    for number in range(3):
+        calls.started(JOB, number)
+        calls.ended(Attempt(JOB, 1, None, None, number, None))
+    calls.close()
+    assert hooks.numbers == [0, 1, 2]
+
+
 def test_calls_that_were_not_started_close_without_a_wait() -> None:
     AttemptCalls(HookCalls([Slow()])).close()

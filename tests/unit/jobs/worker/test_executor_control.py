@@ -141,8 +141,12 @@ class Stage:
         self.waits.append(f"entry-000-d:{self._count}-{self._count:010d}")
         return self.waits[-1]
 
-    def take(self, ahead: int = 1) -> None:
-        """Take jobs as a worker does, and report how many jobs wait in vain."""
+    def take(self, ahead: int = 1, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Take jobs as a worker does, and report how many jobs wait in vain.
+
+        ``meanwhile`` happens after the choice of the executors, before they get the jobs.
+        """
+        given: dict[int, list[Job]] = {}
         for number, executor in self.group.open().items():
             room = ahead - self.hands.load(number)
             if self.group.limits_jobs:
@@ -150,7 +154,9 @@ class Stage:
             taken = [] if executor.is_stuck() else self.waits[: max(0, room)]
             if taken:
                 del self.waits[: len(taken)]
-                self.group.give({number: [_job(name) for name in taken]})
+                given[number] = [_job(name) for name in taken]
+        meanwhile()
+        self.waits += [job.name for job in self.group.give(given)]
         self.control.note_waiting(len(self.waits) if self.control.wants_waiting else 0)
 
     def end(self, name: str, *, returns: bool = True) -> None:
@@ -274,6 +280,26 @@ def test_executors_follow_the_waiting_jobs_within_the_limits() -> None:
     assert stage.executors == [with_group], "the executor that has loaded data is kept"
 
 
+def test_the_jobs_of_a_stopped_executor_exceed_no_limit_of_another() -> None:
+    stage = Stage(ExecutorLimits(1, 2, 3, None, idle_s=5.0))
+    for _ in range(7):
+        stage.submit()
+    stage.take()
+    stage.now += SCALE_AFTER_S
+    stage.settle()
+    first, second = stage.executors
+    stage.finish(first)
+
+    def stop_the_idle_one() -> None:
+        stage.now += 6.0
+        stage.settle()
+
+    stage.take(3, stop_the_idle_one)
+    assert second.is_stopped or first.is_stopped
+    assert all(one.attempts + len(one.jobs) <= 3 for one in stage.made)
+    assert len(stage.waits) + sum(len(one.jobs) + one.attempts for one in stage.made) == 7
+
+
 def test_jobs_that_soon_find_room_start_no_executor() -> None:
     stage = Stage(ExecutorLimits(1, 3))
     for _ in range(2):
@@ -334,7 +360,8 @@ def _one_event(stage: Stage, chance: random.Random, submitted: set[str], ended: 
     if event == 0:
         submitted.update(stage.submit() for _ in range(chance.randrange(1, 5)))
     elif event == 1:
-        stage.take(chance.choice([1, 1, 5]))
+        meanwhile = chance.choice([lambda: None, lambda: _replace_executors(stage, chance)])
+        stage.take(chance.choice([1, 1, 5]), meanwhile)
     elif event == 2 and busy:
         ended.append(stage.finish(chance.choice(busy)))
     elif event == 3:
@@ -355,6 +382,16 @@ def _one_event(stage: Stage, chance: random.Random, submitted: set[str], ended: 
         stage.broken = False
     elif event == 7 and busy:
         chance.choice(busy).memory_bytes = chance.choice([0, 11 * MIB])
+
+
+def _replace_executors(stage: Stage, chance: random.Random) -> None:
+    """Let the control replace or stop executors while the worker waits for the server."""
+    if chance.random() < 0.5:
+        stage.now += 6.0
+    if stage.executors and chance.random() < 0.5:
+        chance.choice(stage.executors).memory_bytes = 11 * MIB
+        stage.control.reload()
+    stage.settle()
 
 
 def _check(stage: Stage, submitted: set[str], ended: list[str]) -> None:

@@ -1,0 +1,65 @@
+"""Hooks and commands for FAILED jobs.
+
+Invariants: each job that became FAILED, and was neither cancelled nor retried at once, has a call
+with the time of its failure; each call is for such a failure; no note is left.
+"""
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+
+from tests.soak.features.base import AGAIN_S, BUSY, ROOT, Feature, Found
+from zoolet.jobs import Dispatcher, JobRequest
+
+SOON_MS = 10_000
+"""A job that leaves done so soon after its failure may have no call."""
+
+
+class FailureHooks(Feature):
+    """Users of jobs that expire or are skipped; other features make jobs FAILED, too."""
+
+    pause_s = (0.5, 2.0)
+
+    def options(self, kind: str) -> Sequence[str]:
+        if kind != BUSY:
+            return ()
+        file = self.stage.home / "features" / "commands"
+        return ("--on-failure", shlex.join(["sh", "-c", 'cat >>"$0"', str(file)]))
+
+    def use(self, dispatcher: Dispatcher) -> None:
+        now_ms = self.persist(dispatcher.queue.server_time_ms)
+        expires_ms = now_ms + self.chance.choice((-1, 200))
+        requests = [JobRequest("feature_tasks:received", expires_ms=expires_ms)] * 2
+        batch = self.submit(dispatcher, [*requests, JobRequest("no_module:f", max_attempts=1)])
+        self.persist(lambda: dispatcher.queue.cancel(batch.names[2:]))
+        self.results(batch)
+
+    def settle(self, dispatcher: Dispatcher) -> None:
+        znodes = dispatcher.queue.layout.znodes
+        path = znodes.path("failures")
+        while len(left := self.persist(lambda: znodes.children(path))) > 1:
+            try:
+                self.check_time()
+            except AssertionError:
+                self.problem(f"{len(left) - 1} notes of failures are left in {ROOT}")
+                return
+            time.sleep(AGAIN_S)
+
+    def problems(self, found: Found) -> Iterator[str]:
+        calls = {(line["job"], line["finished_ms"]) for line in self.stage.lines("failures")}
+        failures: set[tuple[str, int]] = set()
+        needed: set[tuple[str, int]] = set()
+        for name, standings in found.history.jobs.items():
+            for one, after in zip(standings, [*standings[1:], None], strict=True):
+                if one.place != "done" or one.state != "FAILED":
+                    continue
+                failure = (name, one.values.get("finished_ms", 0))
+                if one.errors[-1:] != ("it was cancelled",):
+                    failures.add(failure)
+                    if after is None or after.at_ms - one.at_ms > SOON_MS:
+                        needed.add(failure)
+        self.count("failures", len(failures))
+        self.count("calls", len(self.stage.lines("failures")))
+        self.count("commands", len(self.stage.lines("commands")))
+        yield from (f"no hook was called for the failure {one}" for one in sorted(needed - calls))
+        yield from (f"a hook was called for {one}, which is none" for one in calls - failures)
