@@ -90,7 +90,7 @@ class WorkerProcess:
                  "--loader", "soak_tasks:load", "--import-path", str(HERE),
                  "--executors", str(EXECUTORS), "--session-timeout-ms", str(SESSION_TIMEOUT_MS),
                  "--grace-ms", str(GRACE_MS), "--connect-timeout-ms", "60000",
-                 "--result-store", store],
+                 "--result-store-url", f"default={store}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

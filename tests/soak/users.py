@@ -122,7 +122,7 @@ class Users:
             with Dispatcher(
                 self._world.user_proxy.hosts,
                 ROOT,
-                result_store=self._store,
+                result_stores={"default": self._store},
                 connect_timeout_ms=60_000,
             ) as dispatcher:
                 work(dispatcher)
@@ -294,7 +294,8 @@ def _request(request: dict[str, object]) -> JobRequest:
 def check_stored_results(world: World, names: list[str], home: Path) -> None:
     """Note results that the queue says are stored, and that cannot be read."""
     store = f"sqlite:///{home / 'results.db'}"
-    with Dispatcher(world.server.hosts, ROOT, result_store=store) as dispatcher:
+    stores = {"default": store}
+    with Dispatcher(world.server.hosts, ROOT, result_stores=stores) as dispatcher:
         for name in names:
             try:
                 job = dispatcher.job(name)
