@@ -18,6 +18,10 @@ from zoolet.testing.servers.guard import guarded_environment
 
 ROOT = "/jobs/soak"
 HERE = Path(__file__).parent
+KEYS = "keys"
+"""The name of the file of keys: all jobs are signed, and workers run no others."""
+ALLOWED = ("soak_tasks:*", "no_such_module:*", "no *")
+"""The tasks that workers allow: all that `tests.soak.plan` submits."""
 EXECUTORS = 2
 SESSION_TIMEOUT_MS = 2000
 GRACE_MS = 3000
@@ -90,7 +94,8 @@ class WorkerProcess:
                  "--loader", "soak_tasks:load", "--import-path", str(HERE),
                  "--executors", str(EXECUTORS), "--session-timeout-ms", str(SESSION_TIMEOUT_MS),
                  "--grace-ms", str(GRACE_MS), "--connect-timeout-ms", "60000",
-                 "--result-store-url", f"default={store}"],
+                 "--result-store-url", f"default={store}", "--signing-keys", str(home / KEYS),
+                 *(part for pattern in ALLOWED for part in ("--tasks", pattern))],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

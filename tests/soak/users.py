@@ -21,7 +21,7 @@ from typing import TypeVar
 from kazoo.exceptions import KazooException
 
 from tests.soak.plan import BatchPlan, JobStream
-from tests.soak.processes import ROOT, now_ms
+from tests.soak.processes import KEYS, ROOT, now_ms
 from tests.soak.world import World
 from zoolet.jobs import (
     Batch,
@@ -123,6 +123,7 @@ class Users:
                 self._world.user_proxy.hosts,
                 ROOT,
                 result_stores={"default": self._store},
+                signing_keys=self._world.home / KEYS,
                 connect_timeout_ms=60_000,
             ) as dispatcher:
                 work(dispatcher)
@@ -269,7 +270,10 @@ class Users:
             [sys.executable, "-m", "zoolet", "jobs", name, *arguments,
              "--server", self._world.server.hosts, "--queue", ROOT],
             capture_output=True, text=True, errors="replace", timeout=_COMMAND_TIMEOUT_S,
-            env=guarded_environment() | {"HOME": str(self._world.home)}, check=False,
+            env=guarded_environment()
+            | {"HOME": str(self._world.home),
+               "ZOOLET_SIGNING_KEYS": str(self._world.home / KEYS)},
+            check=False,
         )  # fmt: skip
         self.counts[f"command {name}"] += 1
         told = f"zoolet jobs {' '.join(words)}: status {done.returncode}: {done.stderr[-1500:]}"

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from tests.soak.processes import GRACE_MS, ROOT, Marks, Windows, WorkerProcess, now_ms
+from tests.soak.processes import GRACE_MS, KEYS, ROOT, Marks, Windows, WorkerProcess, now_ms
 from tests.soak.starvation import Starvation
 from tests.support.proxy import Proxy
+from tests.support.signing import write_keys
 from zoolet.testing import ServerProcess
 
 SERVER = {"tickTime": 500, "preAllocSize": 65536}
@@ -44,6 +45,7 @@ class World:
         self._shards = shards
         for name in ("runs", "workers", "logs", "killed"):
             (home / name).mkdir(parents=True)
+        write_keys(home / KEYS, "soak")
         self.starvation = Starvation()
         self.server = ServerProcess(home / "server", SERVER)
         self.unreachable = Windows()

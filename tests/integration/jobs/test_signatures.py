@@ -4,6 +4,7 @@ The server, the workers and their executors are real. A program without a key is
 test, which writes znodes.
 """
 
+import asyncio
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -20,7 +21,17 @@ from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, wr
 from tests.support.signing import write_keys
 from tests.support.waiting import wait_until
 from zoolet.cli import main
-from zoolet.jobs import Dispatcher, Job, JobQueue, JobRequest, JobState, SignatureError
+from zoolet.jobs import (
+    AsyncDispatcher,
+    Dispatcher,
+    Job,
+    JobQueue,
+    JobRequest,
+    JobState,
+    SignatureError,
+    SigningKeyError,
+    Worker,
+)
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.signing.signatures import SIGNED
 
@@ -440,6 +451,38 @@ def test_the_command_signs_with_the_keys_of_its_environment(
     unsafe = CliRunner().invoke(main, [*arguments, "--signing-keys", str(keys)])
     assert (unsafe.exit_code, "chmod 0600" in unsafe.output) == (1, True)
     assert dispatcher.queue.counts()["done"] == 2
+
+
+def test_an_asynchronous_dispatcher_signs_too(
+    dispatcher: Dispatcher, start: StartWorker, server: Any, keys: Path
+) -> None:
+    start()
+
+    async def submit() -> Job:
+        async with AsyncDispatcher(server.hosts, ROOT, signing_keys=keys) as submitting:
+            batch = await submitting.submit("signed_tasks:note", parameters={"n": 1, "text": "x"})
+            [job] = await batch
+            return job
+
+    job = asyncio.run(submit())
+    assert job.state is JobState.SUCCESSFUL
+    assert dispatcher.job(job.name).signature is not None
+
+
+def test_a_program_whose_keys_cannot_be_used_does_not_start(
+    dispatcher: Dispatcher, client: KazooClient, server: Any, keys: Path
+) -> None:
+    sessions = len(client.get_children(f"{ROOT}/workers"))
+    keys.chmod(0o644)
+    with pytest.raises(SigningKeyError, match="other users can read"):
+        Dispatcher(server.hosts, ROOT, signing_keys=keys)
+    worker = Worker(server.hosts, ROOT, signing_keys=keys)
+    with pytest.raises(SigningKeyError, match="other users can read"):
+        worker.start()
+    assert len(client.get_children(f"{ROOT}/workers")) == sessions
+    # The dispatcher that uses the file already keeps its keys.
+    [name] = dispatcher.submit_request(note(1)).names
+    assert dispatcher.job(name).signature is not None
 
 
 @pytest.mark.parametrize("seed", range(3))

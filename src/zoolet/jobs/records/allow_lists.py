@@ -136,14 +136,26 @@ def _regex(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 def _one(pattern: str) -> str:
     module, colon, function = pattern.partition(":")
-    before = "[^:]*".join(map(re.escape, module.split("*")))
+    before = _glob(module, "[^:]")
     if not colon:
         return before
     parts = []
     for part in function.split("."):
         hidden = "(?!_)" if part.startswith("*") else ""
-        parts.append(hidden + "[^.:]*".join(map(re.escape, part.split("*"))))
+        parts.append(hidden + _glob(part, "[^.:]"))
     return f"{before}:{'[.]'.join(parts)}"
+
+
+def _glob(pattern: str, character: str) -> str:
+    """Return a regular expression whose time is linear in the length of the name.
+
+    Each text between two stars is matched where it first occurs: a later place is never needed.
+    """
+    first, *others = map(re.escape, pattern.split("*"))
+    if not others:
+        return first
+    between = [f"(?>{character}*?{text})" for text in others[:-1]]
+    return f"{first}{''.join(between)}{character}*{others[-1]}"
 
 
 def _short(name: str) -> str:

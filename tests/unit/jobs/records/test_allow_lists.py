@@ -82,6 +82,12 @@ def test_invalid_patterns_are_refused(patterns: Any) -> None:
             AllowLists(*lists)
 
 
+def test_a_long_name_of_another_program_takes_no_long_time() -> None:
+    lists = AllowLists(["*a*a*a*a*a*a*a*b:*a*a*a*a*b"])
+    assert lists.of_task("a" * 249 + ":" + "a" * 250) is not None
+    assert lists.of_task("a" * 249 + "b:" + "a" * 249 + "b") is None
+
+
 def matches(pattern: str, name: str) -> bool:
     """A naive matcher: the first character of the name is that of the pattern, or a star's."""
     module, colon, function = pattern.partition(":")
