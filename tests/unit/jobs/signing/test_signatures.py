@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fuzz.queue_values import any_value
 from zoolet.jobs.errors import UnreadableJobError
@@ -102,6 +104,21 @@ def test_halves_of_surrogate_pairs_are_signed_as_they_are_read_again() -> None:
     names = {"\ud83d\ude00": 1, "\ue000": 2, "\ud800": 3}
     job = signed(JobRequest("m:f", parameters=names))
     assert problem(job) is None
+    assert problem(stored(job)) is None
+
+
+texts = st.text(st.characters(), max_size=8)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | texts
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(st.dictionaries(texts, json_values, max_size=4))
+def test_all_parameters_are_signed_as_they_are_read_again(parameters: dict[str, Any]) -> None:
+    job = signed(JobRequest("m:f", parameters=parameters))
     assert problem(stored(job)) is None
 
 
