@@ -195,12 +195,22 @@ def test_a_task_that_computes_without_a_pause_costs_no_session(
 
 
 def test_the_result_store_is_down_for_a_while(
-    dispatcher: Dispatcher, server: ServerProcess, start_worker: StartWorker, down_s: float
+    client: KazooClient,
+    server: ServerProcess,
+    start_worker: StartWorker,
+    down_s: float,
 ) -> None:
     """Large results wait for it, in PostgreSQL, and small ones do not."""
-    with PostgresqlServer() as database:
-        dispatcher.queue.configure(result_store=database.url, inline_limit_bytes=1000)
-        start_worker(server.hosts, "--executors", "2")
+    with (
+        PostgresqlServer() as database,
+        Dispatcher(
+            client, ROOT, create=True, result_stores={"results": database.url}
+        ) as dispatcher,
+    ):
+        dispatcher.queue.configure(result_store="results", inline_limit_bytes=1000)
+        start_worker(
+            server.hosts, "--executors", "2", "--result-store-url", f"results={database.url}"
+        )
         large = [
             JobRequest("pipe_tasks:text", "flights", str(n), {"size": 5000 + n}, priority=9)
             for n in range(20)

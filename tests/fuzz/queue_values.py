@@ -133,6 +133,7 @@ JOB: dict[str, Any] = {
     "jitter_percent": 50,
     "tags": [],
     "limit_key": "k",
+    "signature": None,
     "limit": "l1",
     "slots": ["l1/slots/all-0"],
     "state": "PENDING",

@@ -93,7 +93,7 @@ class FeatureUsers:
         for thread in self._threads:
             thread.join()
         self.stage.stopped_at = time.monotonic()
-        with Dispatcher(self._world.server.hosts, ROOT, result_store=self.stage.store) as found:
+        with Dispatcher(self._world.server.hosts, ROOT, result_stores=self.stage.stores) as found:
             for feature in self.features:
                 self._guarded(feature, partial(feature.settle, found))
 
@@ -113,7 +113,7 @@ class FeatureUsers:
             with Dispatcher(
                 self.stage.hosts,
                 ROOT,
-                result_store=self.stage.store,
+                result_stores=self.stage.stores,
                 connect_timeout_ms=60_000,
             ) as dispatcher:
                 while not self.stage.stopping.wait(feature.chance.uniform(*feature.pause_s)):

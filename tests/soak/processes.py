@@ -18,6 +18,10 @@ from zoolet.testing.servers.guard import guarded_environment
 
 ROOT = "/jobs/soak"
 HERE = Path(__file__).parent
+KEYS = "keys"
+"""The name of the file of keys: all jobs are signed, and workers run no others."""
+ALLOWED = ("soak_tasks:*", "no_such_module:*", "no *")
+"""The tasks that workers allow: all that `tests.soak.plan` submits."""
 EXECUTORS = 2
 SESSION_TIMEOUT_MS = 2000
 GRACE_MS = 3000
@@ -77,8 +81,11 @@ class WorkerKind:
 
 def plain_kind(home: Path) -> WorkerKind:
     """Return the kind of the workers of the queue without features."""
-    options = ("--loader", "soak_tasks:load", "--executors", str(EXECUTORS))
-    return WorkerKind("", ROOT, (*options, "--result-store", f"sqlite:///{home / 'results.db'}"))
+    options = ["--loader", "soak_tasks:load", "--executors", str(EXECUTORS)]
+    options += ["--result-store-url", f"default=sqlite:///{home / 'results.db'}"]
+    options += ["--signing-keys", str(home / KEYS)]
+    options += [part for pattern in ALLOWED for part in ("--tasks", pattern)]
+    return WorkerKind("", ROOT, options)
 
 
 class WorkerProcess:

@@ -21,7 +21,7 @@ from typing import TypeVar
 from kazoo.exceptions import KazooException
 
 from tests.soak.plan import BatchPlan, JobStream
-from tests.soak.processes import ROOT, now_ms
+from tests.soak.processes import KEYS, ROOT, now_ms
 from tests.soak.world import World
 from zoolet.jobs import (
     Batch,
@@ -122,7 +122,8 @@ class Users:
             with Dispatcher(
                 self._world.user_proxy.hosts,
                 ROOT,
-                result_store=self._store,
+                result_stores={"default": self._store},
+                signing_keys=self._world.home / KEYS,
                 connect_timeout_ms=60_000,
             ) as dispatcher:
                 work(dispatcher)
@@ -269,7 +270,10 @@ class Users:
             [sys.executable, "-m", "zoolet", "jobs", name, *arguments,
              "--server", self._world.server.hosts, "--queue", ROOT],
             capture_output=True, text=True, errors="replace", timeout=_COMMAND_TIMEOUT_S,
-            env=guarded_environment() | {"HOME": str(self._world.home)}, check=False,
+            env=guarded_environment()
+            | {"HOME": str(self._world.home),
+               "ZOOLET_SIGNING_KEYS": str(self._world.home / KEYS)},
+            check=False,
         )  # fmt: skip
         self.counts[f"command {name}"] += 1
         told = f"zoolet jobs {' '.join(words)}: status {done.returncode}: {done.stderr[-1500:]}"
@@ -294,7 +298,8 @@ def _request(request: dict[str, object]) -> JobRequest:
 def check_stored_results(world: World, names: list[str], home: Path) -> None:
     """Note results that the queue says are stored, and that cannot be read."""
     store = f"sqlite:///{home / 'results.db'}"
-    with Dispatcher(world.server.hosts, ROOT, result_store=store) as dispatcher:
+    stores = {"default": store}
+    with Dispatcher(world.server.hosts, ROOT, result_stores=stores) as dispatcher:
         for name in names:
             try:
                 job = dispatcher.job(name)

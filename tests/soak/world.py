@@ -16,6 +16,7 @@ from typing import Self
 
 from tests.soak.processes import (
     GRACE_MS,
+    KEYS,
     ROOT,
     Marks,
     Windows,
@@ -26,6 +27,7 @@ from tests.soak.processes import (
 )
 from tests.soak.starvation import Starvation
 from tests.support.proxy import Proxy
+from tests.support.signing import write_keys
 from zoolet.testing import ServerProcess
 
 SERVER = {"tickTime": 500, "preAllocSize": 65536}
@@ -53,6 +55,7 @@ class World:
         self._shards = shards
         for name in ("runs", "workers", "logs", "killed"):
             (home / name).mkdir(parents=True)
+        write_keys(home / KEYS, "soak")
         self.starvation = Starvation()
         self.server = ServerProcess(home / "server", SERVER)
         self.unreachable = Windows()

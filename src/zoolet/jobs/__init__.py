@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         ResultStoreError,
         Retry,
         ScheduleExistsError,
+        SignatureError,
+        SigningKeyError,
         SoftTimeoutError,
         UnknownBatchError,
         UnknownDatasetError,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.history.job_history import JobHistory
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
-    from zoolet.jobs.loaders.groups import DatasetGroup
+    from zoolet.jobs.loaders.groups import DatasetGroup, Loader
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.retrying import RetriedJobs
     from zoolet.jobs.queue.taking import TakeResult
@@ -155,6 +157,7 @@ __all__ = [
     "LimitReachedError",
     "LimitUse",
     "ListedSchedule",
+    "Loader",
     "MapResult",
     "Missed",
     "Origin",
@@ -179,6 +182,8 @@ __all__ = [
     "ServerClock",
     "Servers",
     "Share",
+    "SignatureError",
+    "SigningKeyError",
     "SoftTimeoutError",
     "Submission",
     "SubmitOptions",
@@ -256,6 +261,7 @@ _MODULES = {
     "LimitReachedError": "zoolet.jobs.errors",
     "LimitUse": "zoolet.jobs.limits.definitions",
     "ListedSchedule": "zoolet.jobs.schedules.schedules",
+    "Loader": "zoolet.jobs.loaders.groups",
     "MapResult": "zoolet.jobs.dispatcher.maps",
     "Missed": "zoolet.jobs.records.schedules",
     "Origin": "zoolet.jobs.submit.submission",
@@ -280,6 +286,8 @@ _MODULES = {
     "ServerClock": "zoolet.jobs.znodes.server_clock",
     "Servers": "zoolet.client.connecting.servers",
     "Share": "zoolet.jobs.dispatcher.maps",
+    "SignatureError": "zoolet.jobs.errors",
+    "SigningKeyError": "zoolet.jobs.errors",
     "SoftTimeoutError": "zoolet.jobs.errors",
     "Submission": "zoolet.jobs.submit.submission",
     "SubmitOptions": "zoolet.jobs.tasks.options",

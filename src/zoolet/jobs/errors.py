@@ -147,6 +147,14 @@ class ResultRefusedError(ResultStoreError):
     """The result store cannot store this result; a retry does not help."""
 
 
+class SigningKeyError(JobError):
+    """The file with the keys of signatures cannot be used; the message says what to correct."""
+
+
+class SignatureError(JobError):
+    """A job or schedule has no valid signature; the message says why."""
+
+
 class ExecutorError(JobError):
     """An executor failed: its process cannot be started, or its thread ended with an error."""
 

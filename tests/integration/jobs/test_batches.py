@@ -371,11 +371,12 @@ def write_until_refused(pipe: int) -> None:
 
 
 def test_large_results_are_in_the_store_and_small_ones_in_the_znode(
-    dispatcher: Dispatcher, tasks: Path, start_worker: Callable[..., Worker]
+    client: KazooClient, tasks: Path, start_worker: Callable[..., Worker]
 ) -> None:
-    url = f"sqlite:///{tasks}/results.db"
-    dispatcher.queue.configure(result_store=url, inline_limit_bytes=100)
-    start_worker()
+    stores = {"results": f"sqlite:///{tasks}/results.db"}
+    dispatcher = Dispatcher(client, ROOT, create=True, result_stores=stores)
+    dispatcher.queue.configure(result_store="results", inline_limit_bytes=100)
+    start_worker(result_stores=stores)
     sizes = [10, 5000, 800_000]
     batch = dispatcher.submit_batch(
         [request(task="pipe_tasks:text", parameters={"size": size}) for size in sizes]
@@ -388,6 +389,7 @@ def test_large_results_are_in_the_store_and_small_ones_in_the_znode(
     assert removed == (3, 1)
     with pytest.raises(ResultStoreError, match="has no result"):
         dispatcher.results.complete(stored)
+    dispatcher.close()
     with contextlib.closing(sqlite3.connect(tasks / "results.db")) as connection:
         assert connection.execute("select count(*) from zoolet_results").fetchone() == (0,)
 

@@ -264,12 +264,12 @@ def test_a_chord_receives_the_results(
     tmp_path: Path,
 ) -> None:
     store = f"sqlite:///{tmp_path / 'results.db'}"
-    start_worker("--result-store", store, loader=None)
+    start_worker("--result-store-url", f"default={store}", loader=None)
     large = "x" * 40_000
     requests = [JobRequest("pipe_tasks:number", parameters={"n": n}) for n in (1, 2)]
     requests.append(JobRequest("pipe_tasks:text", parameters={"size": len(large)}))
     then = JobRequest("pipe_tasks:echo", parameters={"own": True})
-    with Dispatcher(client, ROOT, result_store=store) as reader:
+    with Dispatcher(client, ROOT, result_stores={"default": store}) as reader:
         chord = reader.submit_chord(requests, then, name="chord")
         found = next_result(chord).result["parameters"]
         assert found == {"own": True, "results": [1, 2, large]}

@@ -1,7 +1,7 @@
 """The history: jobs are recorded before they are removed, and stay if the database is down."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def dispatcher(server: Any, tasks: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher]:
+    """A dispatcher on a new queue; it and the workers know two result stores, one of them down."""
+    stores = {"results": f"sqlite:///{tasks}/results.db", "down": DOWN}
+    texts = [f"{name}={url}" for name, url in stores.items()]
+    monkeypatch.setenv("ZOOLET_RESULT_STORES", " ".join(texts))
+    with Dispatcher(server.hosts, ROOT, create=True, result_stores=stores) as dispatcher:
+        yield dispatcher
+
+
 def history_of(dispatcher: Dispatcher) -> JobHistory:
     return JobHistory(dispatcher.queue, dispatcher.results)
 
@@ -46,10 +56,9 @@ def zoolet_jobs(server: Any, *arguments: str) -> str:
 
 
 def test_a_worker_records_jobs_and_a_command_finds_them(
-    server: Any, dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path
+    server: Any, dispatcher: Dispatcher, start_worker: StartWorker
 ) -> None:
-    url = f"sqlite:///{tasks}/results.db"
-    dispatcher.queue.configure(result_store=url, inline_limit_bytes=100)
+    dispatcher.queue.configure(result_store="results", inline_limit_bytes=100)
     start_worker("--executors", "2")
     good = dispatcher.submit_batch(numbered(60), name="good")
     bad = dispatcher.submit("pipe_tasks:trouble", max_attempts=2)
@@ -72,20 +81,20 @@ def test_a_worker_records_jobs_and_a_command_finds_them(
 
 
 def test_jobs_stay_while_the_database_is_down(
-    server: Any, dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path
+    server: Any, dispatcher: Dispatcher, start_worker: StartWorker
 ) -> None:
     queue = dispatcher.queue
     batch = dispatcher.submit_batch([JobRequest("m:f")] * 3)
     batch.cancel()
-    queue.configure(result_store=DOWN, keep_done_jobs=0)
+    queue.configure(result_store="down", keep_done_jobs=0)
     with pytest.raises(ResultStoreError, match="did not"):
         Remover(queue, dispatcher.results).apply(0, None)
     assert queue.counts()["done"] == 3
     worker = start_worker()
-    expected = "finished jobs are not removed: postgresql+psycopg://"
+    expected = "finished jobs are not removed: postgresql://"
     wait_until(lambda: expected in zoolet_jobs(server, "status"), "the report of the problem")
     assert queue.counts()["done"] == 3
-    queue.configure(result_store=f"sqlite:///{tasks}/results.db")
+    queue.configure(result_store="results")
     # A worker tries again after a pause that depends on the machine; the next worker tries at once.
     start_worker()
     worker.kill()
@@ -93,19 +102,17 @@ def test_jobs_stay_while_the_database_is_down(
     assert {entry.job for entry in history_of(dispatcher).search()} == set(batch.names)
 
 
-def test_a_problem_of_the_history_is_reported_until_it_ends(
-    dispatcher: Dispatcher, tasks: Path
-) -> None:
+def test_a_problem_of_the_history_is_reported_until_it_ends(dispatcher: Dispatcher) -> None:
     queue, now_s, told = dispatcher.queue, [100.0], list[str | None]()
     remover = Remover(queue, dispatcher.results, lambda: now_s[0], told.append)
-    queue.configure(result_store=DOWN, keep_done_jobs=0)
+    queue.configure(result_store="down", keep_done_jobs=0)
     dispatcher.submit("m:f").cancel()
     for _ in range(2):
         remover.remove_if_due()
         now_s[0] += 1000
     assert len(told) == 1
     assert "did not return its id" in (told[0] or "")
-    queue.configure(result_store=f"sqlite:///{tasks}/results.db")
+    queue.configure(result_store="results")
     remover.remove_if_due()
     assert told[1:] == [None]
     assert queue.counts()["done"] == 0
@@ -127,11 +134,11 @@ def test_a_queue_without_a_store_in_its_settings_has_no_history(
 
 
 def test_a_retried_job_has_one_entry_with_its_last_end(
-    dispatcher: Dispatcher, client: KazooClient, tasks: Path
+    dispatcher: Dispatcher, client: KazooClient
 ) -> None:
     """The job is retried between its record and its removal."""
     queue = dispatcher.queue
-    queue.configure(result_store=f"sqlite:///{tasks}/results.db")
+    queue.configure(result_store="results")
     [job] = dispatcher.submit("m:f").cancel()
     history_of(dispatcher).record([job])
     queue.retry(job.name)

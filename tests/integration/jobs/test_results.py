@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from click.testing import CliRunner
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, write_tasks
+from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, Job, JobRequest, JobState, ResultStoreError
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.results.reader import ResultReader
 
 LARGE, SMALL = 100_000, 10
+DOWN = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 SITE = """
 import os, pwd, socket
 if "HOST_NAME" in os.environ:
@@ -88,40 +91,113 @@ def report_of(dispatcher: Dispatcher, worker: WorkerProcess) -> dict[str, Any]:
     return dispatcher.queue.worker_reports()[worker.worker_id]
 
 
-def test_users_of_one_machine_share_the_store_of_the_first_without_settings(
+def test_users_of_one_machine_share_a_store_that_has_a_name(
     dispatcher: Dispatcher,
     start_worker: StartWorker,
     tasks: Path,
     server: Any,
     client: KazooClient,
 ) -> None:
-    homes = [tasks / "ann", tasks / "ben"]
-    workers = [start_worker(HOME=str(home)) for home in homes]
-    batch = dispatcher.submit_batch([sized(LARGE, n) for n in range(12)])
-    jobs = all_results(batch)
+    url = f"sqlite:///{tasks}/shared.db"
+    dispatcher.queue.configure(result_store="shared")
+    for name in ("ann", "ben"):
+        start_worker(HOME=str(tasks / name), ZOOLET_RESULT_STORES=f"other={DOWN} shared={url}")
+    with Dispatcher(server.hosts, ROOT, result_stores={"shared": url}) as reader:
+        batch = reader.submit_batch([sized(LARGE, n) for n in range(12)])
+        jobs = all_results(batch)
     assert {(job.state, len(job.result)) for job in jobs} == {(JobState.SUCCESSFUL, LARGE)}
     claim = decode_json(client.get(f"{ROOT}/store")[0])
-    with contextlib.closing(sqlite3.connect(claim["url"].removeprefix("sqlite:///"))) as store:
+    assert (claim["name"], claim["place"]) == ("shared", url)
+    with contextlib.closing(sqlite3.connect(tasks / "shared.db")) as store:
         assert store.execute("select count(*) from zoolet_results").fetchone() == (12,)
-    assert {report_of(dispatcher, worker)["result_store_problem"] for worker in workers} == {None}
-    with Dispatcher(server.hosts, ROOT) as other:
-        assert len(other.job(batch.names[0]).result) == LARGE
+    with pytest.raises(ResultStoreError, match="result store is shared, and this program has no"):
+        dispatcher.job(batch.names[0])
+
+
+def test_users_of_one_machine_have_different_default_stores_and_are_told(
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path
+) -> None:
+    start_worker(HOME=str(tasks / "ann"))
+    job = next_result_of_queue(dispatcher, sized(LARGE))
+    assert job.stored is not None
+    with pytest.raises(ResultStoreError, match="zoolet jobs configure --result-store NAME"):
+        dispatcher.job(job.name)
+    ben = start_worker(HOME=str(tasks / "ben"))
+    assert "is not the queue's" in report_of(dispatcher, ben)["result_store_problem"]
+
+
+@pytest.mark.parametrize("place", ["settings", "store"])
+def test_a_url_in_a_znode_is_not_used(
+    dispatcher: Dispatcher,
+    start_worker: StartWorker,
+    tasks: Path,
+    client: KazooClient,
+    place: str,
+) -> None:
+    """Neither a file nor a connection follows from what any program wrote into a znode."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.01)
+        port = silent.getsockname()[1]
+        for url in (f"sqlite:///{tasks}/evil.db", f"postgresql+psycopg://u:pw@127.0.0.1:{port}/d"):
+            host = socket.gethostname() if url.startswith("sqlite") else None
+            claim = {"id": "x", "url": url, "host": host, "configured": None}
+            value = {"result_store": url} if place == "settings" else claim
+            client.ensure_path(f"{ROOT}/{place}")
+            client.set(f"{ROOT}/{place}", json.dumps(value).encode())
+            worker = start_worker()
+            job = run(dispatcher, LARGE, port)
+            report = report_of(dispatcher, worker)
+            if place == "settings":
+                assert job.state is JobState.FAILED
+                for said in (job.last_error, report["result_store_problem"]):
+                    assert "which is not used any more" in said
+                    assert "--result-store-url NAME=URL" in said
+            assert "pw" not in json.dumps(report)
+            worker.close()
+            with pytest.raises(TimeoutError):
+                silent.accept()
+    assert not (tasks / "evil.db").exists()
+
+
+def test_an_upgraded_queue_finds_its_results_when_its_store_has_a_name(
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, client: KazooClient, server: Any
+) -> None:
+    """The steps that CHANGELOG.md gives, for a queue of an earlier version."""
+    url = f"sqlite:///{tasks}/shared.db"
+    option = ("--result-store-url", f"results={url}")
+    dispatcher.queue.configure(result_store="results")
+    worker = start_worker(*option)
+    stores = {"results": url}
+    with Dispatcher(server.hosts, ROOT, result_stores=stores) as reader:
+        old = run(reader, LARGE)
+        worker.close()
+        store_id = decode_json(client.get(f"{ROOT}/store")[0])["id"]
+        claim = {"id": store_id, "url": url, "host": socket.gethostname(), "configured": url}
+        client.set(f"{ROOT}/store", json.dumps(claim).encode())
+        client.set(f"{ROOT}/settings", json.dumps({"result_store": url}).encode())
+        start_worker(*option).close()
+        target = ["--server", server.hosts, "--queue", ROOT]
+        done = CliRunner().invoke(main, ["jobs", "configure", *target, "--result-store", "results"])
+        assert done.exit_code == 0, done.output
+        start_worker(*option)
+        assert reader.job(old.name).result == old.result
+        assert len(run(reader, LARGE, 1).result) == LARGE
 
 
 def test_a_worker_of_another_host_fails_what_nobody_could_read(
     dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, server: Any
 ) -> None:
-    start_worker(HOME=str(tasks / "ann")).close()
-    first = start_worker(HOME=str(tasks / "ann"))
+    start_worker(HOME=str(tasks / "home")).close()
+    first = start_worker(HOME=str(tasks / "home"))
     assert len(run(dispatcher, LARGE).result) == LARGE
     first.close()
     other = start_worker(HOME=str(tasks / "ben"), HOST_NAME="elsewhere")
     problem = report_of(dispatcher, other)["result_store_problem"]
-    assert f"{tasks}/ann/.zoolet/results.db on host {socket.gethostname()}" in problem
+    assert f"{tasks}/home/.zoolet/results.db on host {socket.gethostname()}" in problem
     job = run(dispatcher, LARGE, 1)
     assert job.state is JobState.FAILED
     assert "on host elsewhere, is not the queue's" in job.last_error
-    assert "zoolet jobs configure --result-store" in job.last_error
+    assert "zoolet jobs configure --result-store NAME" in job.last_error
     assert len(run(dispatcher, SMALL, 2).result) == SMALL
     status = CliRunner(env={"COLUMNS": "500"}).invoke(
         main, ["jobs", "status", "--server", server.hosts, "--queue", ROOT]
@@ -136,10 +212,11 @@ def test_a_reader_on_another_host_gets_the_name_of_the_host(
     server: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    start_worker(HOME=str(tasks / "ann"))
+    start_worker(HOME=str(tasks / "home"))
     job = run(dispatcher, LARGE)
     host = socket.gethostname()
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    monkeypatch.setenv("HOME", str(tasks / "elsewhere"))
     with (
         Dispatcher(server.hosts, ROOT) as other,
         pytest.raises(ResultStoreError, match=f"results.db on host {host}, but this process"),
@@ -158,29 +235,64 @@ def test_a_shared_disk_makes_two_hosts_one(
 
 
 def test_new_settings_take_effect_at_once(
-    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, client: KazooClient
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path, client: KazooClient, server: Any
 ) -> None:
-    start_worker(HOME=str(tasks / "ann"))
+    url = f"sqlite:///{tasks}/shared.db"
+    start_worker("--result-store-url", f"shared={url}", HOME=str(tasks / "home"))
     run(dispatcher, LARGE)
-    dispatcher.queue.configure(result_store=f"sqlite:///{tasks}/shared.db")
-    assert len(run(dispatcher, LARGE, 1).result) == LARGE
+    dispatcher.queue.configure(result_store="shared")
+    with Dispatcher(server.hosts, ROOT, result_stores={"shared": url}) as reader:
+        assert len(run(reader, LARGE, 1).result) == LARGE
     claim = decode_json(client.get(f"{ROOT}/store")[0])
-    assert claim["url"] == f"sqlite:///{tasks}/shared.db"
+    assert (claim["name"], claim["place"]) == ("shared", url)
 
 
-def test_an_option_that_differs_from_the_settings_does_not_decide(
+def test_programs_with_different_urls_for_a_name_do_not_mix_their_stores(
     dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path
 ) -> None:
-    dispatcher.queue.configure(result_store=f"sqlite:///{tasks}/shared.db")
-    worker = start_worker("--result-store", f"sqlite:///{tasks}/own.db")
-    job = run(dispatcher, LARGE)
+    (tasks / "url").write_text(f"sqlite:///{tasks}/shared.db\n")
+    worker = start_worker("--result-store-url", f"default=@{tasks}/url")
+    job = next_result_of_queue(dispatcher, sized(LARGE))
+    worker.close()
+    assert job.state is JobState.SUCCESSFUL
+    other = start_worker("--result-store-url", f"default=sqlite:///{tasks}/own.db")
+    job = run(dispatcher, LARGE, 1)
     assert job.state is JobState.FAILED
     assert "shared.db" in job.last_error
-    assert "shared.db" in report_of(dispatcher, worker)["result_store_problem"]
+    assert "shared.db" in report_of(dispatcher, other)["result_store_problem"]
     (tasks / "link.db").symlink_to(tasks / "shared.db")
-    worker.close()
-    start_worker("--result-store", f"sqlite:///{tasks}/link.db")
-    assert len(run(dispatcher, LARGE, 1).result) == LARGE
+    other.close()
+    start_worker("--result-store-url", f"default=sqlite:///{tasks}/link.db")
+    assert next_result_of_queue(dispatcher, sized(LARGE, 2)).state is JobState.SUCCESSFUL
+
+
+def test_no_password_of_a_store_is_in_a_znode_an_error_or_the_arguments_of_a_process(
+    dispatcher: Dispatcher, start_worker: StartWorker, client: KazooClient, tasks: Path
+) -> None:
+    """The store is down; the worker gets its URL from a file, and its executors through a pipe."""
+    secret = uuid.uuid4().hex
+    (tasks / "url").write_text(f"postgresql+psycopg://ann:{secret}@127.0.0.1:1/d?options={secret}")
+    dispatcher.queue.configure(result_store="results")
+    worker = start_worker("--result-store-url", f"results=@{tasks}/url")
+    job = run(dispatcher, SMALL)
+    assert job.state is JobState.SUCCESSFUL
+    batch = dispatcher.submit_batch([sized(LARGE, 1)])
+    wait_until(lambda: dispatcher.job(batch.names[0]).state != "PENDING", "the attempt")
+    assert worker.process.poll() is None
+    commands = []
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            commands.append(command.read_bytes())
+    assert str(tasks).encode() in b"".join(commands)
+    assert secret.encode() not in b"".join(commands)
+    found = [client.get(path)[0] for path in all_paths(client, ROOT)]
+    assert len(found) > 10
+    assert secret.encode() not in b"".join(found)
+
+
+def all_paths(client: KazooClient, path: str) -> list[str]:
+    children = [f"{path}/{name}" for name in client.get_children(path)]
+    return [path, *(found for child in children for found in all_paths(client, child))]
 
 
 @pytest.mark.parametrize("value", [b"", b"7", b'{"id": "x"}', b"\xff"])
@@ -211,7 +323,7 @@ def test_without_a_place_for_results_a_worker_says_so_and_does_the_rest(
     job = run(dispatcher, LARGE)
     assert job.state is JobState.FAILED
     assert complaint in job.last_error
-    assert "--result-store" in job.last_error
+    assert "--result-store-url" in job.last_error
     assert len(run(dispatcher, SMALL, 1).result) == SMALL
 
 
@@ -219,7 +331,7 @@ def test_without_a_place_for_results_a_worker_says_so_and_does_the_rest(
 def test_a_store_that_nobody_else_can_read_fails_its_attempts(
     dispatcher: Dispatcher, start_worker: StartWorker, url: str
 ) -> None:
-    start_worker("--result-store", url)
+    start_worker("--result-store-url", f"default={url}")
     assert run(dispatcher, LARGE).state is JobState.FAILED
     assert run(dispatcher, SMALL, 1).state is JobState.SUCCESSFUL
 
@@ -271,9 +383,20 @@ def test_the_purge_closes_the_store(
     assert home / ".zoolet" / "results.db" not in opened
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://user:secret@host/db"])
+@pytest.mark.parametrize(
+    "url",
+    ["nosuch://user:secret@host/db", "postgresql+psycopg://user:secret@host:port/db",
+     "postgresql+psycopg://user:secret@host:se/cret"],
+)  # fmt: skip
 def test_a_store_that_cannot_be_used_is_a_clear_error(dispatcher: Dispatcher, url: str) -> None:
-    reader = ResultReader(dispatcher.queue, url)
+    reader = ResultReader(dispatcher.queue, {"default": url})
     with pytest.raises(ResultStoreError, match="Use an SQLAlchemy URL") as raised:
         reader.put("key", b"1")
     assert "secret" not in str(raised.value)
+
+
+def next_result_of_queue(dispatcher: Dispatcher, wanted: JobRequest) -> Job:
+    """Return a job that has ended, without its result from the store."""
+    [name] = dispatcher.submit_batch([wanted]).names
+    wait_until(lambda: dispatcher.queue.find(name).has_ended, "the end of the job")
+    return dispatcher.queue.find(name)

@@ -96,6 +96,11 @@ def defer(stage: Stage) -> None:
         stage.move(stage.job()._replace(not_before_ms=LATER_MS).put_off(stage.now_ms))
 
 
+def refuse(stage: Stage) -> None:
+    stage.queue.taker.screen = lambda _: "it has no signature"
+    assert stage.queue.own_jobs([stage.name], "w").owned == []
+
+
 def expire(stage: Stage) -> None:
     stage.now_ms += 2
     if stage.row.place is Place.UNOWNED:
@@ -131,6 +136,7 @@ HAPPEN: dict[Event, Callable[[Stage], object]] = {
     Event.TAKE: lambda stage: stage.queue.own_job(stage.name, "w"),
     Event.DEFER: defer,
     Event.EXPIRE: expire,
+    Event.REFUSE: refuse,
     Event.LOAD: lambda stage: stage.queue.update_state(stage.job(), JobState.STAGING),
     Event.START: lambda stage: stage.queue.update_state(stage.job(), JobState.RUNNING),
     Event.PROGRESS: lambda stage: stage.move(stage.job().progressed(Progress(1, 2)), "w"),

@@ -46,10 +46,10 @@ def run_jobs(hosts: str, directory: Path) -> dict[str, Any]:
     """Run jobs in a process of their own, and return the results and the output."""
     # A watcher's Python imports no sitecustomize by itself.
     child_process._WATCHER = b"import sitecustomize\n" + child_process._WATCHER
-    store = f"sqlite:///{directory / 'results.db'}"
+    stores = {"default": f"sqlite:///{directory / 'results.db'}"}
     with (
-        Worker(hosts, "/queue", loader="tasks_of_platform:load", result_store=store),
-        Dispatcher(hosts, "/queue", result_store=store) as dispatcher,
+        Worker(hosts, "/queue", loader="tasks_of_platform:load", result_stores=stores),
+        Dispatcher(hosts, "/queue", result_stores=stores) as dispatcher,
     ):
         batch = dispatcher.submit_batch(
             [

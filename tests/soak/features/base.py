@@ -38,6 +38,8 @@ ROOT = "/jobs/features"
 """The queue of the features."""
 BUSY, ASYNC = "busy", "async"
 """The kinds of workers: of ordinary tasks, and with ``--async-concurrency``."""
+STORE = "features"
+"""The name of the result store of the features' queue."""
 AGAIN_S = 0.2
 ENDED_S = 150.0
 """How long after the last fault a round must have ended."""
@@ -72,9 +74,9 @@ class Stage:
     stopped_at: float | None = None
 
     @property
-    def store(self) -> str:
-        """The URL of the result store of the features' queue."""
-        return f"sqlite:///{self.home / 'features.db'}"
+    def stores(self) -> dict[str, str]:
+        """The URL of the result store of the features' queue, by its name."""
+        return {STORE: f"sqlite:///{self.home / 'features.db'}"}
 
     def lines(self, file: str) -> list[dict[str, Any]]:
         """Return what tasks and hooks have noted in a file."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tests.soak.features.base import AGAIN_S, Feature, Found
+from tests.soak.features.base import AGAIN_S, STORE, Feature, Found
 from zoolet.jobs import Dispatcher, HistoryEntry, JobHistory
 
 KEEP_MS = 60_000
@@ -19,9 +19,17 @@ class HistoryOfRemoved(Feature):
 
     pause_s = (3.0, 12.0)
 
+    def options(self, kind: str) -> list[str]:
+        del kind
+        return [
+            word
+            for name, url in self.stage.stores.items()
+            for word in ("--result-store-url", f"{name}={url}")
+        ]
+
     def settings(self) -> dict[str, Any]:
         return {
-            "result_store": self.stage.store,
+            "result_store": STORE,
             "keep_done_ms": KEEP_MS,
             "keep_failed_ms": KEEP_MS,
         }

@@ -33,6 +33,7 @@ from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_filters import JobFilter
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.schedules.schedules import Schedules
+from zoolet.jobs.signing.keys import KeysPath
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.znodes.connection import CLOSE_S
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
@@ -72,9 +73,11 @@ class AsyncDispatcher:
             logins.
         root: the path of the queue's root.
         create: whether to create the queue if it does not exist.
-        result_store: the URL of the result store; None: the URL in the queue's settings.
+        result_stores: the URLs of result stores by name, as for `Dispatcher`.
         connect_timeout_ms: the time limit for connecting if ``client`` is a text.
         hooks: objects whose methods are called when jobs are submitted and results are received.
+        signing_keys: a file of keys, by which jobs are signed, as for `Dispatcher`.
+        loaders: patterns of loaders, as for `Dispatcher`.
     """
 
     def __init__(
@@ -83,14 +86,18 @@ class AsyncDispatcher:
         root: str = "/",
         *,
         create: bool = False,
-        result_store: str | None = None,
+        result_stores: Mapping[str, str] | None = None,
         connect_timeout_ms: int = 10_000,
         hooks: Sequence[JobHooks] = (),
+        signing_keys: KeysPath | None = None,
+        loaders: Sequence[str] = (),
     ) -> None:
         self._client = client
         self._root = root
         self._create = create
-        self._result_store = result_store
+        self._result_stores = result_stores
+        self._signing_keys = signing_keys
+        self._loaders = loaders
         self._connect_timeout_ms = connect_timeout_ms
         self._hooks = hooks
         self._opened: AsyncClient | None = None
@@ -119,8 +126,10 @@ class AsyncDispatcher:
             link,
             root,
             create=self._create,
-            result_store=self._result_store,
+            result_stores=self._result_stores,
             hooks=self._hooks,
+            signing_keys=self._signing_keys,
+            loaders=self._loaders,
         )
         try:
             self._inner = await run(new)
@@ -377,7 +386,7 @@ class AsyncDispatcher:
 
     async def _undo(self, created: Sequence[str]) -> None:
         try:
-            await run(partial(undo, self._open.queue, created))
+            await run(partial(undo, self._open.queue, self._open.results, created))
         except JobError as error:
             log.warning("a cancelled call has left jobs in the queue: %s", error)
 

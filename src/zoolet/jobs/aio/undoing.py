@@ -21,7 +21,7 @@ from zoolet.model import paths
 REASON = "the program cancelled the call that submitted it"
 
 
-def undo(jobs: JobQueue, created: Sequence[str]) -> None:
+def undo(jobs: JobQueue, results: ResultReader, created: Sequence[str]) -> None:
     """Remove the jobs, keys, reservations and batches among the paths of created znodes."""
     layout = jobs.layout
     batches = layout.znodes.path(BATCHES)
@@ -32,7 +32,7 @@ def undo(jobs: JobQueue, created: Sequence[str]) -> None:
             layout.znodes.delete(path)
         elif job_names.parse(name) is not None:
             names[name] = None
-    remover = Remover(jobs, ResultReader(jobs))
+    remover = Remover(jobs, results)
     ordered = list(names)
     for start in range(0, len(ordered), JOBS_AT_ONCE):
         some = ordered[start : start + JOBS_AT_ONCE]

@@ -11,7 +11,7 @@ import click
 
 from zoolet.console.terminal import one_line
 from zoolet.jobs.cli.options import Target, command_on_queue
-from zoolet.jobs.datasets.datasets import Dataset
+from zoolet.jobs.datasets.datasets import Dataset, Datasets
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.loaders.registry import LOADERS, loader_info
 from zoolet.jobs.records.datasets import DatasetRecord
@@ -50,7 +50,10 @@ def _options(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dic
     _name,
     click.argument("location"),
     click.option(
-        "--loader", type=click.Choice([*LOADERS]), required=True, help="What reads the data."
+        "--loader",
+        required=True,
+        help=f"What reads the data: {', '.join(LOADERS)}, or a function that returns a loader,"
+        " module:function.",
     ),
     click.option(
         "--option",
@@ -108,10 +111,18 @@ def show(dispatcher: Dispatcher, target: Target, name: str) -> None:
     target.printer.answer(value, _line(found.record), *lines)
 
 
-@_command(_name)
-def refresh(dispatcher: Dispatcher, target: Target, name: str) -> None:
+@_command(
+    _name,
+    click.option(
+        "--loaders",
+        multiple=True,
+        help="Pattern of loaders, like shop.data:*, that this command may import because the"
+        " description names them. May be repeated.",
+    ),
+)
+def refresh(dispatcher: Dispatcher, target: Target, name: str, loaders: tuple[str, ...]) -> None:
     """List the groups of a dataset again: changed files get new versions."""
-    _print(target, dispatcher.datasets.refresh(name))
+    _print(target, Datasets(dispatcher.queue, loaders).refresh(name))
 
 
 @_command(_name)

@@ -1,16 +1,17 @@
 """The common parts of the commands on a queue: their options and their error messages.
 
-This module imports click, `zoolet.client`, `zoolet.console`, `zoolet.jobs.errors`,
-`zoolet.jobs.submit`, `zoolet.model` and other modules of its package.
+This module imports click, `zoolet.client`, `zoolet.console`, `zoolet.model` and other packages of
+`zoolet.jobs`.
 """
 
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -21,10 +22,13 @@ from zoolet.client.connecting.settings import SERVER_VARIABLE, ConnectionSetting
 from zoolet.console.printing import Printer
 from zoolet.console.terminal import printable
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
-from zoolet.jobs.errors import JobError
+from zoolet.jobs.errors import InvalidJobError, JobError
+from zoolet.jobs.results.urls import parse_urls
 from zoolet.model import paths
 
 QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"
+SIGNING_KEYS_VARIABLE: Final = "ZOOLET_SIGNING_KEYS"
+STORES_VARIABLE: Final = "ZOOLET_RESULT_STORES"
 
 _SPAN = re.compile(r"(\d+)(ms|s|m|h|d)")
 UNIT_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -39,11 +43,15 @@ class Target:
         connection: the settings of the connection to ZooKeeper.
         root: the path of the queue's root.
         printer: prints the output of the command.
+        signing_keys: the file of keys of signatures; None: nothing is signed.
+        result_stores: the URLs of result stores by name.
     """
 
     connection: ConnectionSettings
     root: str
     printer: Printer
+    signing_keys: Path | None = None
+    result_stores: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -129,6 +137,34 @@ _server_option = click.option(
     help="ZooKeeper servers, host:port[,host:port...].",
 )
 
+_keys_option = click.option(
+    "--signing-keys",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar=SIGNING_KEYS_VARIABLE,
+    show_envvar=True,
+    help="File of keys, by which jobs and schedules are signed, and by which a worker checks them.",
+)
+
+
+def _store_urls(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    try:
+        return parse_urls(given)
+    except InvalidJobError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+_stores_option = click.option(
+    "--result-store-url",
+    "result_stores",
+    multiple=True,
+    callback=_store_urls,
+    envvar=STORES_VARIABLE,
+    show_envvar=True,
+    metavar="NAME=URL",
+    help="URL of the result store of this name; NAME=@FILE reads it from a file, so that a password"
+    " is not shown by ps. May be repeated; in the variable, separated by spaces.",
+)
+
 _output_option = click.option(
     "--output",
     type=click.Choice(["text", "json"]),
@@ -142,12 +178,21 @@ def queue_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select a queue to a command; the command gets them as ``target``."""
 
     @functools.wraps(command)
-    def run(*, hosts: str, root: str, output: str, **values: Any) -> None:
+    def run(
+        *,
+        hosts: str,
+        root: str,
+        output: str,
+        signing_keys: Path | None,
+        result_stores: Mapping[str, str],
+        **values: Any,
+    ) -> None:
         connection = settings_of(hosts, **{name: values.pop(name) for name in CONNECTION_VALUES})
-        command(target=Target(connection, root, Printer(is_json=output == "json")), **values)
+        printer = Printer(is_json=output == "json")
+        command(target=Target(connection, root, printer, signing_keys, result_stores), **values)
 
     found: Callable[..., None] = connection_options(_output_option(run))
-    for option in (_server_option, _queue_option):
+    for option in (_stores_option, _keys_option, _server_option, _queue_option):
         found = option(found)
     return found
 
@@ -181,5 +226,11 @@ def command_on_queue(
 @contextmanager
 def dispatcher_on(target: Target, *, create: bool = False) -> Iterator[Dispatcher]:
     """Connect to a queue while a command runs."""
-    with Dispatcher(target.connection, target.root, create=create) as dispatcher:
+    with Dispatcher(
+        target.connection,
+        target.root,
+        create=create,
+        result_stores=target.result_stores,
+        signing_keys=target.signing_keys,
+    ) as dispatcher:
         yield dispatcher

@@ -59,7 +59,10 @@ _settings = (
         type=click.IntRange(min=0),
         help="Size limit of results in ZooKeeper; larger results go to the result store.",
     ),
-    click.option("--result-store", help="URL of the result store, as for SQLAlchemy."),
+    click.option(
+        "--result-store",
+        help="Name of the result store; each program has its URL (--result-store-url NAME=URL).",
+    ),
     click.option(
         "--keep-done-ms",
         type=click.IntRange(min=0),

@@ -137,8 +137,21 @@ TIMEOUT_MS = 30_000
     " May be repeated. Without it, only installed modules and PYTHONPATH are used.",
 )
 @click.option(
-    "--result-store",
-    help="URL of the store of large results. Without it, the URL in the queue's settings is used.",
+    "--tasks",
+    multiple=True,
+    help="Pattern of tasks that jobs may name, like mail:*; jobs of other tasks are left to other"
+    " workers. May be repeated.  [default: all tasks]",
+)
+@click.option(
+    "--loaders",
+    multiple=True,
+    help="Pattern of loaders that jobs may name, like csv or shop.data:*. May be repeated."
+    "  [default: all; with --tasks, the built-in loaders]",
+)
+@click.option(
+    "--accept-unsigned",
+    is_flag=True,
+    help="With --signing-keys, also run jobs without a signature.",
 )
 @click.option(
     "--metrics-port",
@@ -214,6 +227,8 @@ def worker(
     on_failure_timeout_ms: int,
     log_level: str,
     log_format: str,
+    tasks: tuple[str, ...],
+    loaders: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Take jobs from a queue and run them, until SIGTERM or Ctrl-C.
@@ -237,6 +252,7 @@ def worker(
             target.root,
             executor_idle_s=executor_idle_ms / 1000,
             hooks=[*hooks, *([histograms] if histograms is not None else [])],
+            **_of_security(target, tasks, loaders),
             **options,
         )
 
@@ -264,6 +280,18 @@ def _failure_command(command: str, queue: str, timeout_ms: int) -> JobHooks:
     from zoolet.jobs.hooks.failure_command import FailureCommand  # noqa: PLC0415
 
     return FailureCommand(command, queue, timeout_ms)
+
+
+def _of_security(
+    target: Target, tasks: tuple[str, ...], loaders: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the arguments of a worker that say what it requires of jobs, and its stores."""
+    return {
+        "tasks": tasks or None,
+        "loaders": loaders or None,
+        "signing_keys": target.signing_keys,
+        "result_stores": target.result_stores,
+    }
 
 
 def _tell_started(target: Target, running: Worker, hosts: str, options: dict[str, Any]) -> None:

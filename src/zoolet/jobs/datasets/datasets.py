@@ -8,8 +8,8 @@ has the version that was read, and if all parts of the list exist. After that, t
 revisions are deleted. So a reader sees the old list or the new list, also if the program that
 refreshes the dataset dies, or if two programs refresh it at the same time.
 
-This module imports `zoolet.jobs.errors`, `zoolet.jobs.loaders`, `zoolet.jobs.queue`,
-`zoolet.jobs.records` and `zoolet.jobs.znodes`.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.execution`, `zoolet.jobs.loaders`,
+`zoolet.jobs.queue`, `zoolet.jobs.records` and `zoolet.jobs.znodes`.
 """
 
 import os
@@ -21,12 +21,21 @@ from typing import Any
 from zoolet.jobs.errors import (
     DatasetError,
     DatasetExistsError,
+    InvalidJobError,
     UnknownDatasetError,
     UnreadableJobError,
 )
+from zoolet.jobs.execution.user_loaders import UserLoaders
 from zoolet.jobs.loaders.groups import DatasetGroup
-from zoolet.jobs.loaders.registry import checked_options, import_loader, loader_info
+from zoolet.jobs.loaders.registry import (
+    LOADERS,
+    checked_options,
+    import_loader,
+    is_of_user,
+    loader_info,
+)
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.allow_lists import AllowLists
 from zoolet.jobs.records.datasets import (
     DatasetRecord,
     check_dataset_name,
@@ -62,10 +71,17 @@ class Dataset:
 
 
 class Datasets:
-    """The datasets that a queue describes. ``timeout_s`` is the limit of each request."""
+    """The datasets that a queue describes. ``timeout_s`` is the limit of each request.
 
-    def __init__(self, queue: JobQueue) -> None:
+    Args:
+        queue: the queue.
+        loaders: patterns of the loaders ``module:function`` that this process may import because a
+            description names them.
+    """
+
+    def __init__(self, queue: JobQueue, loaders: Sequence[str] = ()) -> None:
         self._queue = queue
+        self._loaders = UserLoaders(AllowLists((), (*LOADERS, *loaders)))
         self._znodes = queue.layout.znodes
 
     def create(
@@ -81,9 +97,11 @@ class Datasets:
 
         Args:
             name: the name of the dataset, which tasks and jobs use.
-            loader: the name of a loader: parquet, csv, jsonl, files, root or sql.
+            loader: the name of a loader: parquet, csv, jsonl, files, root or sql; or
+                ``module:function``, which returns a `Loader`. This call imports it.
             location: a file, a directory or a glob pattern, which becomes an absolute path; for the
-                loader sql, a URL for SQLAlchemy. This process and all workers must reach it.
+                loader sql, a URL for SQLAlchemy. This process and all workers must reach it. A
+                user's loader gets the text as it is.
             options: the options of the loader by name.
             timeout_s: the time limit of each request to the server, in seconds.
 
@@ -97,7 +115,7 @@ class Datasets:
         if loader_info(loader).has_files:
             where = os.path.abspath(where)  # noqa: PTH100 -- resolve() would follow links
         checked = checked_options(loader, options or {})
-        groups = _list_groups(loader, where, checked, ())
+        groups = _list_groups(UserLoaders(AllowLists()), loader, where, checked, ())
         with self._znodes.within(timeout_s, "describe a dataset", each_request=True):
             now_ms = self._queue.clock_ms()
             path = self._path(name)
@@ -134,7 +152,8 @@ class Datasets:
 
         Raises:
             UnknownDatasetError: the queue describes no dataset of this name.
-            DatasetError: the location cannot be read; the description stays as it was.
+            DatasetError: the location cannot be read, or the loader of the description is not
+                allowed (`Dispatcher`); the description stays as it was.
         """
         with self._znodes.within(timeout_s, "refresh a dataset", each_request=True):
             for tries in range(_TRIES):
@@ -142,7 +161,7 @@ class Datasets:
                     self._znodes.pause(tries - 1, _PAUSE_S)
                 before, version = self._read_record(name)
                 known = self._known(name)
-                groups = _list_groups(before.loader, before.location, before.options, known)
+                groups = self._list(before, known)
                 if known and tuple(groups) == known:
                     return Dataset(before, known)
                 record = _record(
@@ -159,6 +178,34 @@ class Datasets:
         raise DatasetError(
             f"dataset {name} was not refreshed: other programs refresh it all the time. Try again"
         )
+
+    def for_map(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Dataset:
+        """Return a described dataset whose loader is allowed in this process; see `describe`.
+
+        Raises:
+            DatasetError: the loader is not allowed (`Dispatcher`).
+        """
+        found = self.describe(name, timeout_s=timeout_s)
+        self._check(found.record)
+        return found
+
+    def _check(self, record: DatasetRecord) -> None:
+        """Raise DatasetError if the loader of a description is not allowed.
+
+        Anyone who can write to the queue can change the description.
+        """
+        try:
+            self._loaders.check(record.loader)
+        except DatasetError:
+            raise DatasetError(
+                f"the dataset {record.name} names the loader {record.loader!r:.100}, which this"
+                " program may not import: allow it with Dispatcher(loaders=[...]), or with"
+                " --loaders"
+            ) from None
+
+    def _list(self, record: DatasetRecord, known: Sequence[DatasetGroup]) -> list[DatasetGroup]:
+        self._check(record)
+        return _list_groups(self._loaders, record.loader, record.location, record.options, known)
 
     def remove(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> None:
         """Remove the description of a dataset. Jobs that were submitted still run.
@@ -287,14 +334,37 @@ class Datasets:
 
 
 def _list_groups(
-    loader: str, location: str, options: Mapping[str, Any], known: Sequence[DatasetGroup]
+    loaders: UserLoaders,
+    loader: str,
+    location: str,
+    options: Mapping[str, Any],
+    known: Sequence[DatasetGroup],
 ) -> list[DatasetGroup]:
-    groups = import_loader(loader).list_groups(location, options, known)
+    groups = import_loader(loader, loaders.find).list_groups(location, options, known)
+    if is_of_user(loader):
+        groups = _checked_groups(loader, groups)
     ids = [group.groupid for group in groups]
     if len(set(ids)) != len(ids):
         twice = next(groupid for groupid in ids if ids.count(groupid) > 1)
         raise DatasetError(f"two groups of {location} have the id {twice}: rename one of the files")
     return groups
+
+
+def _checked_groups(loader: str, groups: Any) -> list[DatasetGroup]:
+    """Return the groups that a user's loader has listed.
+
+    Raises:
+        DatasetError: they are not groups.
+    """
+    try:
+        found = [DatasetGroup(*group) for group in groups]
+        for chunk in _chunks(found):
+            decode_groups(loader, chunk)
+    except (TypeError, ValueError, InvalidJobError, UnreadableJobError) as error:
+        raise DatasetError(
+            f"list_groups of the loader {loader} did not return a list of DatasetGroup: {error}"
+        ) from error
+    return found
 
 
 def _chunks(groups: Sequence[DatasetGroup]) -> list[bytes]:

@@ -1,8 +1,8 @@
 """The dispatcher, which submits jobs to a queue.
 
 This module imports `zoolet.client`, `zoolet.jobs.context`, `zoolet.jobs.queue`,
-`zoolet.jobs.records`, `zoolet.jobs.results`, `zoolet.jobs.schedules` and other modules of its
-package.
+`zoolet.jobs.records`, `zoolet.jobs.results`, `zoolet.jobs.schedules`, `zoolet.jobs.signing` and
+other modules of its package.
 """
 
 import time
@@ -28,6 +28,7 @@ from zoolet.jobs.records.job_filters import JobFilter
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.schedules.schedules import Schedules
+from zoolet.jobs.signing.keys import KeysPath
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submitter
 from zoolet.jobs.znodes.connection import CLOSE_S, connect
@@ -49,10 +50,14 @@ class Dispatcher:
             logins.
         root: the path of the queue's root.
         create: whether to create the queue if it does not exist.
-        result_store: the URL of the result store; None: the URL in the queue's settings. Use this,
-            for example, if the URL in the settings has no password.
+        result_stores: the SQLAlchemy URLs of result stores by name. The queue's settings have the
+            name of the queue's store; without a name in the settings, it is ``default``.
         connect_timeout_ms: the time limit for connecting if ``client`` is a text.
         hooks: objects whose methods are called when jobs are submitted and results are received.
+        signing_keys: a file of keys, by which the dispatcher signs jobs and schedules; it then
+            joins only jobs with a valid signature. None: it signs nothing.
+        loaders: patterns of the loaders ``module:function`` that this process may import because
+            the description of a dataset names them, like ``shop.data:*``.
 
     Attributes:
         queue: the queue.
@@ -64,6 +69,8 @@ class Dispatcher:
         UnknownQueueError: the queue does not exist, and ``create`` is False.
         JobTimeoutError: no server replied within the connect timeout.
         ConnectError: the client cannot connect with these settings.
+        SigningKeyError: the file of keys cannot be used.
+        InvalidJobError: a result store or a pattern is invalid.
     """
 
     def __init__(
@@ -72,25 +79,23 @@ class Dispatcher:
         root: str = "/",
         *,
         create: bool = False,
-        result_store: str | None = None,
+        result_stores: Mapping[str, str] | None = None,
         connect_timeout_ms: int = 10_000,
         hooks: Sequence[JobHooks] = (),
+        signing_keys: KeysPath | None = None,
+        loaders: Sequence[str] = (),
     ) -> None:
         self._hooks = HookCalls(hooks)
         self._home = HomeProcess()
         self._opened: Link | None = None
+        self._namer: KeyNamer | None = None
         if isinstance(client, str):
             client = ConnectionSettings(client, connect_timeout_ms=connect_timeout_ms)
         if isinstance(client, ConnectionSettings):
             settings, root = client.moving_chroot(root)
             client = self._opened = connect(settings)
-        self.queue = JobQueue(client, root)
-        self.schedules = Schedules(self.queue)
-        self._namer = self._new_namer(self.queue.layout)
-        self.results = ResultReader(self.queue, result_store)
-        self.datasets = Datasets(self.queue)
-        self._submitter = Submitter(self.queue.layout, self.queue.clock_ms, self._namer.name_later)
         try:
+            self._make_parts(client, root, result_stores, signing_keys, loaders)
             if create:
                 self.queue.ensure_layout()
             else:
@@ -98,6 +103,23 @@ class Dispatcher:
         except BaseException:
             self.close()
             raise
+
+    def _make_parts(
+        self,
+        client: "AnyClient",
+        root: str,
+        result_stores: Mapping[str, str] | None,
+        signing_keys: KeysPath | None,
+        loaders: Sequence[str],
+    ) -> None:
+        self.queue = JobQueue(client, root, signing_keys=signing_keys)
+        self.schedules = Schedules(self.queue)
+        self.results = ResultReader(self.queue, result_stores)
+        self.datasets = Datasets(self.queue, loaders)
+        layout = self.queue.layout
+        self._namer = self._new_namer(layout)
+        name_later = self._namer.name_later
+        self._submitter = Submitter(layout, self.queue.clock_ms, name_later, self.queue.signer)
 
     def submit(
         self,
@@ -361,7 +383,7 @@ class Dispatcher:
             QueueFullError: the queue may not have all these jobs; nothing was submitted.
             JobTimeoutError: the server did not reply in time, as for `submit_batch`.
         """
-        read = self.datasets.refresh if refresh else self.datasets.describe
+        read = self.datasets.refresh if refresh else self.datasets.for_map
         described = read(dataset, timeout_s=timeout_s)
         attributes: dict[str, Any] = {"priority": priority, "max_attempts": max_attempts}
         attributes |= {"backoff_ms": backoff_ms, "timeout_ms": timeout_ms}
@@ -440,8 +462,9 @@ class Dispatcher:
 
     def _finish(self, timeout_s: float | None) -> None:
         """Write what is not written yet, and close the result store."""
-        self._namer.close(timeout_s)
-        self.results.close()
+        if self._namer is not None:
+            self._namer.close(timeout_s)
+            self.results.close()
 
     def __enter__(self) -> Self:
         """Make this the dispatcher that ``task.submit(...)`` uses (`zoolet.jobs.task`)."""

@@ -18,10 +18,10 @@ from zoolet.jobs.dispatcher.batch import Batch
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job_names import PRIORITY_MAX
 from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.records.task_names import MERGE_TASK
 
 FAN_IN: Final = 16
 """The most results that one job merges."""
-MERGE_TASK: Final = "zoolet.jobs.execution.merging:merge_results"
 _RESULTS: Final = "results"
 
 

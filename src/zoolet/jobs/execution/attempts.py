@@ -23,10 +23,12 @@ from zoolet.jobs.execution.cache import GroupCache
 from zoolet.jobs.execution.functions import LOADERS, OPENERS, TASKS, load_function
 from zoolet.jobs.execution.logs import Label
 from zoolet.jobs.execution.soft_timeouts import soft_timeout
+from zoolet.jobs.records.allow_lists import AllowLists
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS, describe
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson, encode_json
 from zoolet.jobs.records.progress import Progress
+from zoolet.jobs.records.task_names import MERGE_TASK
 from zoolet.jobs.records.texts import cut_middle
 
 Task = Callable[..., Any]
@@ -52,6 +54,9 @@ class Setup:
             None if tasks have no dispatcher.
         queue: what the opener needs to open the dispatcher, as a JSON object.
         async_concurrency: the number of attempts that the executor makes at the same time.
+        tasks, loaders: the patterns of the functions that jobs may name (`AllowLists`). The worker
+            checks jobs before the executor gets them; the executor checks again, also what it has
+            imported.
         attempt_memory_bytes: the limit of the memory of the executor's processes during an attempt;
             None for no limit.
     """
@@ -66,6 +71,13 @@ class Setup:
     queue: dict[str, Any] = field(default_factory=dict, repr=False)
     attempt_memory_bytes: int | None = None
     async_concurrency: int = 1
+    tasks: tuple[str, ...] | None = None
+    loaders: tuple[str, ...] | None = None
+
+    @property
+    def allowed(self) -> AllowLists:
+        """The lists of the tasks and loaders that jobs may name."""
+        return AllowLists(self.tasks, self.loaders)
 
     def encode(self) -> bytes:
         """Return the settings as JSON."""
@@ -216,7 +228,8 @@ class Attempter:
             None if opener is None else partial(_open_dispatcher, opener, setup.queue)
         )
         loader = None if setup.loader is None else load_function(setup.loader, LOADERS)
-        self.cache = GroupCache(loader, setup.cache_groups, setup.cache_bytes)
+        self._allowed = setup.allowed
+        self.cache = GroupCache(loader, setup.cache_groups, setup.cache_bytes, self._allowed)
         self._tasks: dict[str, Task] = {}
         self._decorated: dict[str, DecoratedTask] = {}
         """The tasks that were decorated with `zoolet.jobs.task`."""
@@ -253,6 +266,8 @@ class Attempter:
 
     def load(self, work: Work, listener: Listener) -> tuple[Any, Outcome | None]:
         """Load the task and the group; return the group, or the outcome of a failed import."""
+        if not self._allowed.is_open and (refused := self._refused(work)) is not None:
+            return None, refused
         if not self._is_ready(work):
             listener.begun()
             if (missing := self._load_task(work.task)) is not None:
@@ -293,6 +308,18 @@ class Attempter:
         """Return the outcome of an attempt whose task has raised an error."""
         return _outcome_of(error, self._decorated.get(work.task))
 
+    def _refused(self, work: Work) -> Outcome | None:
+        """Return the outcome of a job whose functions the lists do not allow."""
+        refusal = self._allowed.refusal(work.task, work.parameters, work.source)
+        if refusal is None and work.task == MERGE_TASK:
+            name = str(work.parameters.get("function"))
+            try:
+                function = load_function(name, TASKS)
+            except FunctionNotFoundError:
+                return None  # the task raises the same error, which fails the attempt
+            refusal = self._allowed.of_function(name, function, self._allowed.tasks)
+        return None if refusal is None else Outcome(error=refusal, is_final=True)
+
     def _load_task(self, name: str) -> Outcome | None:
         """Import a task if necessary; return the outcome if it cannot be imported, else None."""
         if name in self._tasks:
@@ -304,6 +331,9 @@ class Attempter:
             return Outcome(
                 error=cut_middle(str(error), KEPT_CHARACTERS), details=full, is_task_missing=True
             )
+        refusal = self._allowed.of_function(name, function, self._allowed.tasks)
+        if refusal is not None:
+            return Outcome(error=refusal, is_final=True)
         if isinstance(function, DecoratedTask):
             self._decorated[name] = function
             self._tasks[name] = function.run

@@ -8,7 +8,7 @@ Invariants:
 - The cache keeps at most ``limit_groups`` groups and ``limit_bytes`` bytes. It drops the least
   recently used groups first. A group that is larger than ``limit_bytes`` is not kept.
 
-This module imports `zoolet.jobs.loaders` and `zoolet.jobs.records`.
+This module imports `zoolet.jobs.loaders`, `zoolet.jobs.records` and other modules of its package.
 """
 
 import sys
@@ -17,9 +17,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from zoolet.jobs.execution.user_loaders import UserLoaders
+from zoolet.jobs.records.allow_lists import AllowLists
 from zoolet.jobs.records.job_names import Group
 
 _DEPTH = 50
+_ALL = AllowLists()
 
 Source = Mapping[str, Any] | None
 """How the group of a job is loaded (`zoolet.jobs.records.job.Job.source`)."""
@@ -48,6 +51,7 @@ class GroupCache:
         limit_groups: the number of groups that the cache keeps, at least 1.
         limit_bytes: the limit, in bytes, of all groups in the cache, as `size_bytes_of` estimates
             them; None for no limit.
+        allowed: the loaders that sources may name.
     """
 
     def __init__(
@@ -55,10 +59,12 @@ class GroupCache:
         loader: Callable[[str, str], Any] | None,
         limit_groups: int,
         limit_bytes: int | None = None,
+        allowed: AllowLists = _ALL,
     ) -> None:
         if limit_groups < 1:
             raise ValueError(f"a cache cannot have {limit_groups} groups; give at least 1")
         self._loader = loader
+        self._loaders = UserLoaders(allowed)
         self._limit_groups = limit_groups
         self._limit_bytes = limit_bytes
         self._changed = threading.Condition()
@@ -116,7 +122,9 @@ class GroupCache:
         if source is not None:
             from zoolet.jobs.loaders.loading import load_source  # noqa: PLC0415 -- rarely needed
 
-            return load_source(dataset, groupid, source)
+            if isinstance(source.get("loader"), str):
+                self._loaders.check(source["loader"])
+            return load_source(dataset, groupid, source, self._loaders.find)
         if self._loader is None:
             raise ValueError(f"there is no loader for the group {groupid} of {dataset}")
         return self._loader(dataset, groupid)

@@ -61,7 +61,11 @@ class Option(NamedTuple):
 
 
 class Loader(Protocol):
-    """The functions of a loader's module."""
+    """What a loader does: the functions of a built-in loader's module, or a user's object.
+
+    The description of a dataset names the loader of a user as ``module:function``. The function,
+    which may be a class, is called without arguments and returns the object.
+    """
 
     def list_groups(
         self, location: str, options: Mapping[str, Any], known: Sequence[DatasetGroup]

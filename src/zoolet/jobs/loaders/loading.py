@@ -12,7 +12,7 @@ from typing import Any
 from zoolet.jobs.errors import DatasetError
 from zoolet.jobs.loaders.file_lists import check_unchanged
 from zoolet.jobs.loaders.groups import DatasetGroup
-from zoolet.jobs.loaders.registry import checked_options, import_loader, loader_info
+from zoolet.jobs.loaders.registry import FindLoader, checked_options, import_loader, loader_info
 from zoolet.jobs.records.job_values import is_text
 
 
@@ -29,8 +29,8 @@ def make_source(
     }
 
 
-def load_source(dataset: str, groupid: str, source: Mapping[str, Any]) -> Any:
-    """Return the group of a job with this source.
+def load_source(dataset: str, groupid: str, source: Mapping[str, Any], find: FindLoader) -> Any:
+    """Return the group of a job with this source; ``find`` returns loaders of users.
 
     Raises:
         DatasetError: the source is invalid, or the data cannot be read.
@@ -49,7 +49,7 @@ def load_source(dataset: str, groupid: str, source: Mapping[str, Any]) -> Any:
     ):
         raise DatasetError(f"the source of the group {groupid} of {dataset} is invalid: {source}")
     options = checked_options(loader, options)
-    module = import_loader(loader)
+    module = import_loader(loader, find)
     try:
         group = module.load(position, columns, options)
     except (LookupError, TypeError, ValueError, AttributeError, OSError, DatasetError) as error:

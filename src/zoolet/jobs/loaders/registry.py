@@ -1,16 +1,18 @@
 """The table of the loaders: their names, their modules, the packages they need, their options.
 
-This module imports no optional package. It imports `zoolet.console`, `zoolet.jobs.errors` and other
-modules of its package.
+This module imports no optional package. It imports `zoolet.console`, `zoolet.jobs.errors`,
+`zoolet.jobs.records` and other modules of its package.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from zoolet.console.extras import advice, missing
 from zoolet.jobs.errors import DatasetError, InvalidJobError
 from zoolet.jobs.loaders.groups import Loader, LoaderInfo, Option
+from zoolet.jobs.records.job_values import TASK_LIMIT_CHARACTERS
+from zoolet.jobs.records.json_values import plain_json
 
 VERSION = "version"
 BY_CONTENT = "content"
@@ -89,18 +91,31 @@ LOADERS: Final[Mapping[str, LoaderInfo]] = {
         },
     ),
 }
-"""The loaders by name."""
+"""The built-in loaders by name."""
+_OF_USERS: Final = LoaderInfo("", None, has_columns=True, has_files=False)
+FindLoader = Callable[[str], Loader]
+"""Returns the loader of a user by its name, and imports it if necessary."""
 
 
 def loader_info(name: str) -> LoaderInfo:
-    """Return what is known about the loader of this name.
+    """Return what is known about the loader of this name, built-in or ``module:function``.
 
     Raises:
         InvalidJobError: there is no such loader.
     """
+    if is_of_user(name):
+        return _OF_USERS
     if name not in LOADERS:
-        raise InvalidJobError(f"there is no loader {name!r}; the loaders are {', '.join(LOADERS)}")
+        raise InvalidJobError(
+            f"there is no loader {name!r:.200}; the loaders are {', '.join(LOADERS)}, and those of"
+            " users have the form module:function"
+        )
     return LOADERS[name]
+
+
+def is_of_user(name: str) -> bool:
+    """Return whether a name is that of a user's loader: ``module:function``."""
+    return ":" in name and len(name) <= TASK_LIMIT_CHARACTERS
 
 
 def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +125,9 @@ def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         InvalidJobError: an option is unknown, missing or has an invalid value.
     """
     known = loader_info(name).options
+    if is_of_user(name):
+        # Only the loader knows its options.
+        return dict(plain_json("options", options))
     for given in options:
         if given not in known:
             raise InvalidJobError(
@@ -132,13 +150,15 @@ def _checked(name: str, option: str, options: Mapping[str, Any], known: Option) 
     return value
 
 
-def import_loader(name: str) -> Loader:
-    """Return the module of a loader.
+def import_loader(name: str, find: FindLoader) -> Loader:
+    """Return the module of a loader, or the object of a user's loader, which ``find`` returns.
 
     Raises:
         DatasetError: the package that the loader needs is not installed.
     """
     info = loader_info(name)
+    if is_of_user(name):
+        return find(name)
     if info.package is not None and missing(info.package) is not None:
         raise DatasetError(f"the loader {name} cannot be used: {advice(info.package)}")
     return cast("Loader", importlib.import_module(info.module))

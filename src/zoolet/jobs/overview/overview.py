@@ -9,8 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from zoolet.jobs.errors import UnreadableJobError
+from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.allow_lists import AllowLists
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.job import Job
@@ -108,6 +109,9 @@ def why(
             f"no worker has the tags that it requires ({', '.join(job.tags)}): start zoolet worker"
             f" {options}"
         )
+    refusal = _refusal(job, list(workers.values()))
+    if refusal is not None:
+        return refusal
     before = sum(
         count for priority, count in counts[Place.UNOWNED].items() if priority > job.priority
     )
@@ -127,6 +131,20 @@ def why(
 def _has_tags(report: dict[str, Any], job: Job) -> bool:
     found = report.get("tags", [])
     return isinstance(found, list) and all(tag in found for tag in job.tags)
+
+
+def _refusal(job: Job, reports: list[dict[str, Any]]) -> str | None:
+    """Return why no worker runs a job with these functions; None if a worker does."""
+    refusals = []
+    for report in reports:
+        try:
+            allowed = AllowLists(report.get("tasks"), report.get("loaders"))
+        except InvalidJobError:  # another program may have written the report
+            return None
+        refusals.append(allowed.refusal(job.task, job.parameters, job.source))
+    if not refusals or not all(refusals):
+        return None
+    return f"no worker allows it: {refusals[0]}"
 
 
 def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:

@@ -32,6 +32,8 @@ from zoolet.jobs.records.json_values import plain_json
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.records.worker_reports import decode_report
+from zoolet.jobs.signing.keys import KeysPath
+from zoolet.jobs.signing.signer import renewed, signer_of
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submission, Submitter
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
@@ -59,6 +61,7 @@ class JobQueue:
     or the server does not reply; None: no limit. Methods about many jobs wait this long for each
     request. After that, the method raises JobTimeoutError, which says whether something may have
     been changed. ``limits`` are the limits for the jobs of the queue (`QueueLimits`).
+    ``signing_keys`` is a file of keys, by which the queue signs the jobs that it submits.
     """
 
     def __init__(
@@ -67,14 +70,16 @@ class JobQueue:
         root: str = "/",
         *,
         clock_ms: Callable[[], int] = wall_clock_ms,
+        signing_keys: KeysPath | None = None,
     ) -> None:
         self.layout = Layout(client, root)
         self._znodes = self.layout.znodes
         self.clock_ms = clock_ms
+        self.signer = signer_of(signing_keys, self._znodes.whole_root)
         self.mover = Mover(self.layout)
-        self._taker = Taker(self.layout, self.mover, clock_ms)
+        self.taker = Taker(self.layout, self.mover, clock_ms)
         self.limits = QueueLimits(self.layout)
-        self.gate = self._taker.gate
+        self.gate = self.taker.gate
 
     # --- The queue as a whole
 
@@ -82,11 +87,8 @@ class JobQueue:
         self, settings: QueueSettings | None = None, *, timeout_s: float | None = TIMEOUT_S
     ) -> None:
         """Create the queue if it does not exist; an existing queue keeps its settings."""
-        with self._znodes.within(
-            timeout_s,
-            "create the queue",
-            unknown="parts of the queue may exist: create the queue again",
-        ):
+        unknown = "parts of the queue may exist: create the queue again"
+        with self._znodes.within(timeout_s, "create the queue", unknown=unknown):
             self.layout.ensure(settings or QueueSettings())
 
     def check(self, *, timeout_s: float | None = TIMEOUT_S) -> None:
@@ -260,11 +262,11 @@ class JobQueue:
         Raises:
             InvalidJobError: one of the requests is invalid; nothing was submitted.
         """
-        with self._znodes.within(
-            timeout_s, "submit", unknown="jobs may have been submitted", each_request=True
-        ):
+        unknown = "jobs may have been submitted"
+        with self._znodes.within(timeout_s, "submit", unknown=unknown, each_request=True):
             name_now = KeyNamer(self.layout).name_now
-            return Submitter(self.layout, self.clock_ms, name_now).submit(requests, reuse=reuse)
+            submitter = Submitter(self.layout, self.clock_ms, name_now, self.signer)
+            return submitter.submit(requests, reuse=reuse)
 
     # --- A worker's moves
 
@@ -272,9 +274,8 @@ class JobQueue:
         self, worker: str, about: bytes = b"", *, timeout_s: float | None = TIMEOUT_S
     ) -> bool:
         """Create a worker's ephemeral; return False if another session has a worker of this id."""
-        with self._znodes.within(
-            timeout_s, "register a worker", unknown="the worker may be registered"
-        ):
+        unknown = "the worker may be registered"
+        with self._znodes.within(timeout_s, "register a worker", unknown=unknown):
             return self._znodes.create_ephemeral(self.layout.worker(worker), about)
 
     def server_time_ms(self, *, timeout_s: float | None = TIMEOUT_S) -> int:
@@ -318,7 +319,7 @@ class JobQueue:
             waiting = read_job(Place.UNOWNED, name, znode)
             if waiting.is_stand_in:
                 raise UnreadableJobError(waiting.errors[-1].message)
-            return self._taker.take_one(waiting, worker)
+            return self.taker.take_one(waiting, worker)
 
     def own_jobs(
         self,
@@ -332,7 +333,7 @@ class JobQueue:
         """Take up to ``most`` of the named jobs, if they can start; see `Taker.take`."""
         unknown = "the worker may own them"
         with self._znodes.within(timeout_s, "take jobs", unknown=unknown, each_request=True):
-            return self._taker.take(names, worker, most, tags)
+            return self.taker.take(names, worker, most, tags)
 
     def update_state(
         self,
@@ -448,6 +449,7 @@ class JobQueue:
         Raises:
             JobNotFoundError: the queue does not have this job.
             JobError: the job is not FAILED, or is a stand-in for an unreadable value.
+            SignatureError: this program has keys, and the job's signature is not valid.
         """
         with self._znodes.within(timeout_s, "retry a job", unknown="the job may wait again"):
             job = self.find(name)
@@ -455,11 +457,10 @@ class JobQueue:
                 raise JobError(f"{name} is {job.state}; only a FAILED job can be retried")
             if job.is_stand_in:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
-            # The job may have ended because it expired, so its time limits are removed.
-            fresh = job.unstarted()._replace(not_before_ms=None, expires_ms=None)
-            if not self.mover.move([Move(Event.RETRY, Place.DONE, job, fresh.waiting())]):
+            fresh = renewed(job, self.signer)
+            if not self.mover.move([Move(Event.RETRY, Place.DONE, job, fresh)]):
                 raise JobNotFoundError(f"another program has just retried or deleted {name}")
-            return fresh.waiting()
+            return fresh
 
     def cancel(
         self,

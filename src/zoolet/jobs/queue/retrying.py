@@ -3,23 +3,28 @@
 Invariant: a retry has a znode while it is in progress, with the time when it began. If the same
 retry is started again, it continues: jobs that ended after this time are left out, because the
 retry has perhaps let them wait again already, and they FAILED again. This module imports
-`zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.jobs.znodes` and other modules of its package.
+`zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.jobs.signing`, `zoolet.jobs.znodes` and other
+modules of its package.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from zoolet.jobs.errors import JobError
+from zoolet.jobs.errors import JobError, SignatureError
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_filters import JobFilter, RetryRecord
 from zoolet.jobs.records.transitions import Event, JobState, Place
+from zoolet.jobs.signing.signer import Signer, renewed
 from zoolet.jobs.znodes.batch_log import read_chunks, read_record
 from zoolet.jobs.znodes.layout import RETRIES
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.operations import Create, RefusedError, SetData
+
+log = logging.getLogger(__name__)
 
 _TRIES = 20
 """The tries to note a retry. A refusal means that another program noted or ended the retry."""
@@ -63,11 +68,8 @@ def retry_failed(
     for names in pages:
         for start in range(0, len(names), JOBS_AT_ONCE):
             some = layout.read(Place.DONE, names[start : start + JOBS_AT_ONCE])
-            moves = [
-                Move(Event.RETRY, Place.DONE, job, _again(job))
-                for job in some
-                if _is_wanted(job, selected, began_ms)
-            ]
+            wanted = [job for job in some if _is_wanted(job, selected, began_ms)]
+            moves = [move for job in wanted if (move := _move(job, queue.signer)) is not None]
             for move in queue.mover.move(moves):
                 on_retried(move.after)
                 retried += 1
@@ -80,9 +82,13 @@ def _is_wanted(job: Job, selected: JobFilter, began_ms: int) -> bool:
     return is_old and not job.is_stand_in and selected.selects(job)
 
 
-def _again(job: Job) -> Job:
-    # The job may have ended because it expired, so its time limits are removed.
-    return job.unstarted()._replace(not_before_ms=None, expires_ms=None).waiting()
+def _move(job: Job, signer: Signer | None) -> Move | None:
+    """Return the move of a job that waits again; None if its signature is not valid."""
+    try:
+        return Move(Event.RETRY, Place.DONE, job, renewed(job, signer))
+    except SignatureError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _pages(queue: JobQueue, selected: JobFilter) -> Iterator[Sequence[str]]:

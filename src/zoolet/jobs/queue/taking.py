@@ -6,7 +6,7 @@ This module imports `zoolet.jobs.errors`, `zoolet.jobs.limits`, `zoolet.jobs.rec
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 from zoolet.jobs.errors import JobTakenError, LimitReachedError
 from zoolet.jobs.limits.admission import Admission
@@ -26,6 +26,12 @@ So another worker can take the job first.
 """
 
 
+Screen = Callable[[Job], str | None]
+"""A function that returns None for a job that may run. It returns LEAVE for a job that stays in
+unowned for other workers, and otherwise the error with which the job is FAILED."""
+LEAVE: Final = ""
+
+
 class TakeResult(NamedTuple):
     """The jobs that a worker tried to take, by outcome.
 
@@ -40,7 +46,7 @@ class TakeResult(NamedTuple):
         spare: the jobs that could start and stay in unowned, because ``most`` jobs were taken, or
             because another worker has just claimed a limit of the job.
         unsuitable: the jobs that stay in unowned for other workers, because this worker lacks a tag
-            that they require.
+            that they require, or does not allow their task or loader.
     """
 
     owned: list[Job]
@@ -56,6 +62,7 @@ class Taker:
     """Takes jobs for workers.
 
     Attributes:
+        screen: says which jobs this worker refuses; None: it refuses none.
         gate: decides which jobs may start under the limits of the queue.
     """
 
@@ -65,6 +72,7 @@ class Taker:
         self._clock_ms = clock_ms
         self._lock = threading.Lock()
         self._last_ms = 0
+        self.screen: Screen | None = None
         self.gate = Gate(layout, clock_ms)
 
     def time_ms(self) -> int:
@@ -108,9 +116,9 @@ class Taker:
 
         ``tags`` are the tags of the worker; None: it takes jobs whatever tags they require.
 
-        Jobs that have expired or are unreadable are moved to done, as FAILED. Jobs that cannot
-        start yet are moved to deferred: a limit has no room for them. Older versions also create
-        jobs in unowned that wait for a time or a batch.
+        Jobs that have expired, are unreadable or are refused are moved to done, as FAILED. Jobs
+        that cannot start yet are moved to deferred: a limit has no room for them. Older versions
+        also create jobs in unowned that wait for a time or a batch.
 
         Raises:
             WorkerGoneError: the worker is not registered, or not any more.
@@ -142,10 +150,15 @@ class Taker:
                 picked.left.append(job)
             elif job.tags and tags is not None and not set(job.tags) <= set(tags):
                 picked.unsuitable.append(job)
-            else:
+            elif self.screen is None or (refusal := self.screen(job)) is None:
                 # The multi that moved the job to unowned has created the znode.
                 after = job.taken(worker, now_ms, znodes[job.name].created_ms)
                 ready.append(Move(Event.TAKE, Place.UNOWNED, job, after))
+            elif refusal == LEAVE:
+                picked.unsuitable.append(job)
+            else:
+                after = job.ended_by(now_ms, refusal)
+                others.append(Move(Event.REFUSE, Place.UNOWNED, job, after))
         self._take_ready(ready, worker, most, picked, others)
         return picked
 

@@ -29,6 +29,8 @@ class FailureReason(StrEnum):
     """It was not started before its ``expires_ms``."""
     SKIPPED = "skipped"
     """The condition of its batch cannot become true any more."""
+    REFUSED = "refused"
+    """A worker with keys has found no valid signature."""
     UNREADABLE = "unreadable"
     """Its value in the queue is invalid."""
 
@@ -39,6 +41,7 @@ REASONS: Final[Mapping[Event, FailureReason]] = {
     Event.LOSE_WORKER: FailureReason.WORKER_LOST,
     Event.EXPIRE: FailureReason.EXPIRED,
     Event.SKIP: FailureReason.SKIPPED,
+    Event.REFUSE: FailureReason.REFUSED,
     Event.UNREADABLE: FailureReason.UNREADABLE,
 }
 """The reasons by event. A job that is cancelled has no note: the canceller knows its end."""

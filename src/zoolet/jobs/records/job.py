@@ -70,6 +70,8 @@ class Job(NamedTuple):
             limit that has released it; None: no limit.
         slots: the slots of limits that the job holds while a worker owns it.
         trace: the context of the trace of the submission (`JobRequest`).
+        signature: the signature of the values that the submitter chose (`zoolet.jobs.signing`);
+            None: the job is not signed.
         state: the job's state.
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
@@ -118,6 +120,7 @@ class Job(NamedTuple):
     limit: str | None = None
     slots: tuple[str, ...] = ()
     trace: str | None = None
+    signature: str | None = None
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0
@@ -292,7 +295,8 @@ class Job(NamedTuple):
         """
         if not self.is_large:
             return
-        size_bytes = self.waiting()._replace(attempts=0, errors=(), output=()).size_bytes
+        bare = self.waiting()._replace(attempts=0, errors=(), output=(), signature=None)
+        size_bytes = bare.size_bytes
         if size_bytes > JOB_LIMIT_BYTES:
             raise InvalidJobError(
                 f"the job's value has {size_bytes} bytes of JSON; at most {JOB_LIMIT_BYTES} are"

@@ -67,10 +67,18 @@ def failed(
     if is_final or ended.attempts >= ended.max_attempts:
         return ended.gave_up(now_ms)
     if retry_in_ms is not None:
-        ended = ended._replace(not_before_ms=min(now_ms + retry_in_ms, TIME_LIMIT_MS))
+        ended = _not_before(ended, min(now_ms + retry_in_ms, TIME_LIMIT_MS))
     elif ended.backoff_ms:
-        ended = ended._replace(not_before_ms=now_ms + backoff_ms_of(ended))
+        ended = _not_before(ended, now_ms + backoff_ms_of(ended))
     return ended.waiting().put_off(now_ms)
+
+
+def _not_before(job: Job, time_ms: int) -> Job:
+    """Return the job with another start time."""
+    if job.signature is not None:
+        # A time before the signed time would be invalid, and clocks differ by some milliseconds.
+        time_ms = max(time_ms, job.not_before_ms or 0)
+    return job._replace(not_before_ms=time_ms)
 
 
 def backoff_ms_of(job: Job) -> int:
@@ -117,6 +125,6 @@ def without_task(job: Job, now_ms: int, error: str) -> Job:
         import_since_ms=since_ms,
         import_tries=job.import_tries + 1,
         import_worker=job.worker,
-        not_before_ms=now_ms + delay_ms,
     )
+    after = _not_before(after, now_ms + delay_ms)
     return after.gave_up(now_ms) if is_over else after.waiting().put_off(now_ms)

@@ -36,6 +36,7 @@ _REQUEST_FIELDS: Final = (
     "limit",
     "slots",
     "trace",
+    "signature",
 )
 """The optional fields between ``submitted_ms`` and ``state``, in order."""
 _FIRST_REQUEST_FIELD: Final = 10

@@ -44,6 +44,7 @@ IMPORT_TRIES_LIMIT = 1000
 """The greatest valid ``import_tries``. No real job has as many tries: within `IMPORT_PATIENCE_MS`,
 the delays leave time for about 25 tries."""
 TRACE_LIMIT_CHARACTERS = 100
+SIGNATURE_LIMIT_CHARACTERS = 200
 TASK_LIMIT_CHARACTERS = 500
 """The most characters of a task's name."""
 PARAMETER_LIMIT_CHARACTERS = 200
@@ -329,6 +330,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "limit": _ZnodeName(or_null=True),
     "slots": _Slots(),
     "trace": _Text(TRACE_LIMIT_CHARACTERS, or_null=True),
+    "signature": _Text(SIGNATURE_LIMIT_CHARACTERS, or_null=True),
     "losses": _Number(0, LOSSES_LIMIT),
     "progress": _ProgressField(),
     "worker": _ZnodeName(or_null=True),

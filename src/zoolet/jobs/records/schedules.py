@@ -111,6 +111,8 @@ class Schedule:
         queued: due times that wait for the end of the last run.
         runs: the last `RUNS_KEPT` runs, the newest last.
         skipped: the number of due times without a job, because the last run had not ended.
+        signature: the signature of the values that the user chose (`zoolet.jobs.signing`); None:
+            the schedule is not signed.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Schedule:
     queued: tuple[int, ...] = field(default=())
     runs: tuple[ScheduleRun, ...] = field(default=())
     skipped: int = 0
+    signature: str | None = None
 
     def __post_init__(self) -> None:
         """Check all values except the cron expression and the time zone.
@@ -228,7 +231,7 @@ _NUMBERS = {
     "last_due_ms": (0, TIME_LIMIT_MS),
     "skipped": (0, _COUNT_MOST),
 }
-_TEXTS = {"cron": CRON_CHARACTERS, "timezone": 100, "due_parameter": 200}
+_TEXTS = {"cron": CRON_CHARACTERS, "timezone": 100, "due_parameter": 200, "signature": 200}
 _DEFAULTS = {
     spec.name: getattr(JobRequest("m:f"), spec.name)
     for spec in fields(JobRequest)

@@ -6,9 +6,10 @@ module imports `zoolet.jobs.errors`, `zoolet.model` and other modules of its pac
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Self
+from typing import Final, Self
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_text
@@ -18,6 +19,12 @@ from zoolet.model.acl_texts import AclError, parse_acl
 
 SHARDS_MAX = 512
 INLINE_MOST_BYTES = 2**40
+DEFAULT_STORE: Final = "default"
+"""The name of the result store of a queue whose settings name no store. A program without a URL for
+this name uses a SQLite file in the home directory."""
+IGNORED_URL: Final = "url-ignored"
+"""The name of the result store if the setting is a URL, which an earlier version wrote."""
+_STORE_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 INLINE_LIMIT_BYTES = 32 * 1024
 """The default of the largest result, in bytes of JSON, that is stored in the job's znode."""
 
@@ -30,7 +37,9 @@ class QueueSettings:
         shards: the number of shards of the jobs; 1: the queue has no shards and no pages.
         inline_limit_bytes: the largest result, in bytes of JSON, that is stored in the job's znode;
             larger results are stored in the result store.
-        result_store: the SQLAlchemy URL of the result store; None: a SQLite file on each machine.
+        result_store: the name of the result store, for which each program has a URL; None: the
+            store `DEFAULT_STORE`. An earlier version stored the URL here: it is not used, and the
+            name is `IGNORED_URL`.
         keep_done_ms: how long a job is kept after it has ended, in ms; None: for ever.
         keep_done_jobs: about how many ended jobs are kept at most; None: all are kept.
         keep_failed_ms: how long a FAILED job is kept after it has ended, in ms. ``keep_done_ms``
@@ -67,8 +76,12 @@ class QueueSettings:
                 raise InvalidJobError(
                     f"{name} is {value!r}; it must be a whole number from 0 to {most}"
                 )
-        if self.result_store is not None and not is_text(self.result_store):
-            raise InvalidJobError("result_store must be the text of an SQLAlchemy URL, or null")
+        if self.result_store is not None and not is_store_name(self.result_store):
+            raise InvalidJobError(
+                "result_store is not a name of up to 100 letters, digits and . _ -. The queue has"
+                " only the name of the store: give its URL to each program, with"
+                " --result-store-url NAME=URL"
+            )
         if self.history is not None and not isinstance(self.history, bool):
             raise InvalidJobError(f"history is {self.history!r}; it must be true, false or null")
         if self.acl is not None:
@@ -76,6 +89,11 @@ class QueueSettings:
                 _read_acl(self.acl)
             except (AclError, TypeError) as error:
                 raise InvalidJobError(f"acl is {self.acl!r}: {error}") from None
+
+    @property
+    def store_name(self) -> str:
+        """The name of the result store."""
+        return self.result_store or DEFAULT_STORE
 
     @property
     def keeps_history(self) -> bool:
@@ -96,6 +114,8 @@ class QueueSettings:
         """
         try:
             found = decode_json(value)
+            if is_text(found.get("result_store")) and "://" in found["result_store"]:
+                found["result_store"] = IGNORED_URL
             return cls(**{key: found[key] for key in found.keys() & _NAMES})
         except (ValueError, TypeError, AttributeError) as error:
             raise UnreadableJobError(
@@ -106,6 +126,11 @@ class QueueSettings:
     def encode(self) -> bytes:
         """Return the value of the znode ``settings``."""
         return json.dumps(asdict(self)).encode()
+
+
+def is_store_name(value: object) -> bool:
+    """Return whether a value is the name of a result store."""
+    return isinstance(value, str) and _STORE_NAME.fullmatch(value) is not None
 
 
 def _is_number(value: object, least: int, most: int) -> bool:

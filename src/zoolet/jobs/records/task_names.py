@@ -4,6 +4,9 @@ import sys
 
 from zoolet.jobs.errors import InvalidJobError
 
+MERGE_TASK = "zoolet.jobs.execution.merging:merge_results"
+"""The task of zoolet that calls a merging function; the parameter ``function`` has its name."""
+
 
 def task_name(task: object) -> str:
     """Return the name of a task: ``module:function`` for a function; a text is returned unchanged.

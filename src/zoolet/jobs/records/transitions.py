@@ -63,6 +63,7 @@ class Event(StrEnum):
     GIVE_BACK = "the worker gives the job back"
     LOSE_WORKER = "the worker's session ends"
     EXPIRE = "the job expires"
+    REFUSE = "a worker finds no valid signature"
     SKIP = "the condition of its batch cannot become true"
     CANCEL = "the job is cancelled"
     UNREADABLE = "the job's value is found to be invalid"
@@ -150,6 +151,7 @@ TRANSITIONS: Final = (
     Transition(Event.DEFER, _UNOWNED, _WAITS, _UNOWNED, _PENDING, (_DELETE, _CREATE)),
     Transition(Event.EXPIRE, _DEFERRED, _WAITS, _DONE, _FAILED, _SKIP),
     Transition(Event.EXPIRE, _UNOWNED, _WAITS, _DONE, _FAILED, _GONE_END),
+    Transition(Event.REFUSE, _UNOWNED, _WAITS, _DONE, _FAILED, _GONE_END),
     Transition(Event.LOAD, _OWNED, _TAKEN, _OWNED, _STAGING, (_CHECK, _SET)),
     Transition(Event.START, _OWNED, _TAKEN, _OWNED, _RUNNING, (_CHECK, _SET)),
     Transition(Event.PROGRESS, _OWNED, (_RUNNING,), _OWNED, _RUNNING, (_CHECK, _SET)),

@@ -1,8 +1,10 @@
 """Reads and writes the large results of a queue, and chooses the queue's result store.
 
-A queue has one result store. The queue's settings name the store, or the first large result decides
-it. The worker that stores the first large result writes the id of its database into the znode
+A queue has one result store. The queue's settings have its name, and each program has a URL for the
+name. The worker that stores the first large result writes the id of its database into the znode
 ``store``. This id is a random text in the database. Invariants:
+
+- No text in a znode decides to which database or file a program connects, except for the name.
 
 - Results are stored only in the database that the znode ``store`` names, so all readers of the
   queue find them. If a worker's store is another database, the attempt fails.
@@ -19,7 +21,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -27,14 +29,15 @@ from typing import TYPE_CHECKING, Any, Self
 from zoolet.jobs.errors import ResultRefusedError, ResultStoreError, UnreadableJobError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.settings import DEFAULT_STORE, IGNORED_URL
 from zoolet.jobs.results.store import (
     ResultStore,
     default_url,
     existing_id,
-    location,
+    place_of,
     sqlite_path,
-    without_password,
 )
+from zoolet.jobs.results.urls import StoreUrls, missing_url
 from zoolet.jobs.znodes.layout import STORE
 from zoolet.jobs.znodes.operations import RefusedError, SetData
 
@@ -46,7 +49,15 @@ log = logging.getLogger(__name__)
 REPORTS_LOOKED_AT = 50
 """The most reports of other workers in which a starting worker looks for their stores."""
 _CLAIM_TRIES = 10
-_ADVICE = "Set one store for all workers: zoolet jobs configure --result-store URL"
+_ADVICE = (
+    "Use one store for all programs: zoolet jobs configure --result-store NAME, and"
+    " --result-store-url NAME=URL for each program"
+)
+_ADVICE_FOR_URL = (
+    "the queue's settings have the URL of a result store, which is not used any more. Give the"
+    " store a name: zoolet jobs configure --result-store NAME. Give its URL to each program:"
+    " --result-store-url NAME=URL"
+)
 
 
 def key_of(job: Job) -> str:
@@ -60,19 +71,19 @@ class StoreIdentity:
 
     Attributes:
         id: the random id in the database; "" if it is not known.
-        url: the URL of the database, without the password.
+        name: the name of the store in the queue's settings when the value was written.
+        place: where the database is, for messages only.
         host: the name of the machine that has the file of the database; None for a database server.
-        configured: the URL in the queue's settings when the value was written; None: no URL.
     """
 
     id: str
-    url: str
+    name: str
+    place: str
     host: str | None
-    configured: str | None
 
     def __str__(self) -> str:
-        """Return the URL and the host for a message."""
-        return self.url if self.host is None else f"{self.url} on host {self.host}"
+        """Return the place and the host for a message."""
+        return self.place if self.host is None else f"{self.place} on host {self.host}"
 
     def encode(self) -> bytes:
         """Return the value of the znode ``store``."""
@@ -83,12 +94,15 @@ class StoreIdentity:
         """Decode the value of the znode ``store``; None if the value is invalid."""
         try:
             found = decode_json(value)
-            host, configured = found["host"], found["configured"]
+            host = found["host"]
+            # Earlier versions have no name, but URLs. The settings had a URL, or named no store.
+            name = IGNORED_URL if found.get("configured") else DEFAULT_STORE
+            place = found["place"] if "place" in found else place_of(str(found["url"]))
             return cls(
                 str(found["id"]),
-                str(found["url"]),
+                str(found.get("name", name)),
+                str(place),
                 None if host is None else str(host),
-                None if configured is None else str(configured),
             )
         except (ValueError, KeyError, TypeError):
             return None
@@ -99,7 +113,7 @@ class _Choice:
     """The store to use now, and the claim: the value of the znode ``store``, with its version."""
 
     store: ResultStore
-    configured: str | None
+    name: str
     claim: StoreIdentity | None
     claim_version: int | None
 
@@ -109,13 +123,16 @@ class ResultReader:
 
     Args:
         queue: the queue.
-        url: the URL of the store, for example with a password; None: the URL that the queue names.
+        urls: the URLs of result stores by name; None: no URLs.
+
+    Raises:
+        InvalidJobError: a name or a URL is invalid.
     """
 
-    def __init__(self, queue: "JobQueue", url: str | None = None) -> None:
+    def __init__(self, queue: "JobQueue", urls: Mapping[str, str] | None = None) -> None:
         self._znodes = queue.layout.znodes
         self._queue = queue
-        self._url = url
+        self._urls = StoreUrls(urls)
         self._lock = threading.RLock()
         self._store: ResultStore | None = None
         self._opened_url = ""
@@ -149,7 +166,7 @@ class ResultReader:
         found = self._znodes.blocking(partial(choice.store.get, key))
         if found is not None:
             return found
-        here = f"{choice.store.url} on host {socket.gethostname()}"
+        here = f"{choice.store.place} on host {socket.gethostname()}"
         if choice.claim is not None and choice.claim.id != self._id_of(choice.store):
             raise ResultStoreError(
                 f"the result {key} is in {choice.claim}, but this process reads {here}. Read the"
@@ -216,43 +233,41 @@ class ResultReader:
     def _choose(self) -> _Choice:
         """Open the store to use and return it. The settings are read again: they may change."""
         with self._lock:
-            configured, claim, version = self._read_claim()
-            url = self._url_for(configured, claim)
+            name, claim, version = self._read_claim()
+            url = self._url_for(name, claim)
             if self._store is None or url != self._opened_url:
                 opened = self._znodes.blocking(partial(ResultStore, url))
                 self.close()
                 self._store = opened
                 self._opened_url = url
-            return _Choice(self._store, configured, claim, version)
+            return _Choice(self._store, name, claim, version)
 
-    def _url_for(self, configured: str | None, claim: StoreIdentity | None) -> str:
-        url = self._url or configured
+    def _url_for(self, name: str, claim: StoreIdentity | None) -> str:
+        url = self._urls.find(name)
         if url is not None:
             return url
+        if name == IGNORED_URL:
+            raise ResultRefusedError(_ADVICE_FOR_URL)
+        if name != DEFAULT_STORE:
+            raise missing_url(name)
         if claim is not None and claim.host is None:
-            raise ResultRefusedError(
-                f"the queue's large results are in {claim}. Pass the URL of this store, with the"
-                " login, as --result-store, or Dispatcher(result_store=...)"
-            )
-        # All users of a machine share the store of the first user, whatever their home directories.
-        if claim is not None and claim.host == socket.gethostname():
-            return claim.url
+            raise ResultRefusedError(f"the queue's large results are in {claim}. {_ADVICE}")
         return default_url()
 
-    def _read_claim(self) -> tuple[str | None, StoreIdentity | None, int | None]:
-        """Return the store in the queue's settings, the claim, and the version of the claim."""
+    def _read_claim(self) -> tuple[str, StoreIdentity | None, int | None]:
+        """Return the store's name in the queue's settings, the claim, and the claim's version."""
         try:
-            configured = self._queue.layout.read_settings().result_store
+            name = self._queue.layout.read_settings().store_name
         except UnreadableJobError as error:
             raise ResultStoreError(str(error)) from None
         found = self._znodes.get(self._znodes.path(STORE))
         if found is None:
-            return configured, None, None
+            return name, None, None
         claim = StoreIdentity.decode(found.data)
-        if claim is not None and claim.configured != configured:
+        if claim is not None and claim.name != name:
             # The queue's settings have changed since the claim was written.
             claim = None
-        return configured, claim, found.version
+        return name, claim, found.version
 
     def _choose_queues(self) -> _Choice:
         """Return the queue's store; if it has none, this process's store becomes the queue's store.
@@ -266,7 +281,6 @@ class ResultReader:
                 if choice.claim.id == choice.store.id:
                     return choice
                 raise ResultRefusedError(self._differs(str(choice.claim)))
-            self._check_is_configured(choice)
             if self._claim(choice):
                 return choice
         raise ResultStoreError(
@@ -278,7 +292,7 @@ class ResultReader:
         """Make the chosen store the queue's store; return False if another worker was faster."""
         store = choice.store
         host = socket.gethostname() if store.is_local else None
-        mine = StoreIdentity(store.id, store.url, host, choice.configured)
+        mine = StoreIdentity(store.id, choice.name, store.place, host)
         path = self._znodes.path(STORE)
         if choice.claim_version is None:
             is_written = self._znodes.create(path, mine.encode())
@@ -295,20 +309,8 @@ class ResultReader:
             return False
         return True
 
-    def _check_is_configured(self, choice: _Choice) -> None:
-        """Raise ResultRefusedError if the queue's settings name another store."""
-        configured = choice.configured
-        if configured is None or location(configured) == location(self._opened_url):
-            return
-        other = ResultStore(configured)
-        try:
-            if other.id != choice.store.id:
-                raise ResultRefusedError(self._differs(other.url))
-        finally:
-            other.close()
-
     def _differs(self, other: str) -> str:
-        where = without_password(self._opened_url)
+        where = place_of(self._opened_url)
         return (
             f"the result store of this worker, {where} on host {socket.gethostname()}, is not the"
             f" queue's result store ({other}), so readers would not find the result. {_ADVICE}"
@@ -328,27 +330,20 @@ class ResultReader:
         return self.problem
 
     def _look(self) -> str | None:
-        configured, claim, _ = self._read_claim()
-        url = self._opened_url = self._url_for(configured, claim)
+        name, claim, _ = self._read_claim()
+        url = self._opened_url = self._url_for(name, claim)
         path = sqlite_path(url)
         if path is None:
-            if configured is not None and location(configured) != location(url):
-                return self._differs(without_password(configured))
             return None
         own_id = existing_id(path)
         if claim is not None:
             return None if claim.id == own_id else self._differs(str(claim))
-        if configured is not None and location(configured) != str(path):
-            other_path = sqlite_path(configured)
-            other_id = None if other_path is None else existing_id(other_path)
-            if own_id is None or other_id != own_id:
-                return self._differs(without_password(configured))
         for worker, other in self._stores_of_others():
             # Workers on one host share the store of the first worker that has a large result.
             is_same = own_id is not None and other.get("id") == own_id
             if other.get("host") not in {None, socket.gethostname()} and not is_same:
-                where = f"{other.get('url')} on host {other.get('host')}"
-                own = f"{without_password(url)} on host {socket.gethostname()}"
+                where = f"{other.get('place')} on host {other.get('host')}"
+                own = f"{place_of(url)} on host {socket.gethostname()}"
                 return (
                     f"the queue's result store is not decided yet: this worker would use"
                     f" {own}, but worker {worker} would use {where}. Large results of one of them"
@@ -369,9 +364,10 @@ class ResultReader:
 
     def about(self) -> dict[str, Any]:
         """Return the fields about the result store for a worker's report."""
-        about: dict[str, Any] = {"url": without_password(self._opened_url) or None}
+        url = self._opened_url
+        about: dict[str, Any] = {"place": place_of(url) if url else None}
         with contextlib.suppress(ResultStoreError):
-            path = sqlite_path(self._opened_url)
+            path = sqlite_path(url)
             if path is not None:
                 about |= {"host": socket.gethostname(), "id": existing_id(path)}
         return {"result_store": about, "result_store_problem": self.problem}

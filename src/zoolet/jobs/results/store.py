@@ -32,7 +32,7 @@ PUT_TRIES = 10
 _DELETE_AT_ONCE = 500
 _SQLITE_WAIT_S = 5.0
 _IDENTITY = "zoolet_store"
-_OTHER_STORE = "Set HOME, or set a result store with --result-store or zoolet jobs configure"
+_OTHER_STORE = "Set HOME, or give the result store a URL: --result-store-url default=URL"
 
 
 def default_url() -> str:
@@ -66,7 +66,7 @@ class ResultStore:
     """A store at an SQLAlchemy URL. It connects at the first call, and reconnects if necessary.
 
     Attributes:
-        url: the URL without the password; the path of a file is absolute.
+        place: where the store is, for messages: without driver, user, password and options.
         path: the path of the SQLite file; None for another database.
 
     Raises:
@@ -83,16 +83,14 @@ class ResultStore:
             if self.path is not None:
                 make_directory(self.path)
                 parsed = parsed.set(database=str(self.path))
-            self.url = parsed.render_as_string(hide_password=True)
+            self.place = place_of(url)
             self._new_engine = partial(sa.create_engine, parsed, pool_pre_ping=True)
             self._open_engine()
-        except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
-            raise ResultRefusedError(
-                f"the result store {without_password(url)!r} cannot be used: {error}. Use an"
-                " SQLAlchemy URL, like sqlite:////var/lib/zoolet/results.db or"
-                " postgresql+psycopg://user@host/database (which needs: pip install"
-                " 'zoolet[postgresql]')"
-            ) from None
+        except (sa.exc.ArgumentError, ValueError):
+            # These errors may quote the URL with its password.
+            raise ResultRefusedError(_unusable(url, "it is not a URL")) from None
+        except (sa.exc.NoSuchModuleError, ImportError) as error:
+            raise ResultRefusedError(_unusable(url, str(error))) from None
         tables = sa.MetaData()
         self._table = sa.Table(
             "zoolet_results",
@@ -305,7 +303,7 @@ class ResultStore:
             if not answers.empty():
                 engine.dispose()
             raise ResultStoreError(
-                f"{self.url} did not {what} within {limit_s:g} s. Check whether the database"
+                f"{self.place} did not {what} within {limit_s:g} s. Check whether the database"
                 " answers other clients"
             ) from None
         if isinstance(error, self._sa.exc.SQLAlchemyError):
@@ -322,7 +320,7 @@ class ResultStore:
         refusals = (errors.DataError, errors.IntegrityError, errors.NotSupportedError)
         is_refused = isinstance(error, refusals) or not _is_writable(self.path)
         kind = ResultRefusedError if is_refused else ResultStoreError
-        return kind(f"{self.url} did not {what}: {said}")
+        return kind(f"{self.place} did not {what}: {said}")
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -337,8 +335,8 @@ def sqlite_path(url: str) -> Path | None:
     path = rest.removeprefix("/").partition("?")[0]
     if path in {"", ":memory:"} or path.startswith("file:"):
         raise ResultRefusedError(
-            f"the result store {url!r} is not a file: write sqlite:/// and a path, for example"
-            " sqlite:////var/lib/zoolet/results.db"
+            f"the result store {place_of(url)!r} is not a file: write sqlite:/// and a path, for"
+            " example sqlite:////var/lib/zoolet/results.db"
         )
     return Path(path).absolute()
 
@@ -409,17 +407,25 @@ def _is_writable(path: Path | None) -> bool:
     )
 
 
-def without_password(url: str) -> str:
-    """Return a URL without the user and the password, for a message."""
+def place_of(url: str) -> str:
+    """Return where a store is, without driver, user, password and options, for a message."""
     scheme, separator, rest = url.partition("://")
-    _, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}...@{host}" if at else url
+    if not separator:
+        return "(not a URL)"
+    kind = scheme.partition("+")[0]
+    if kind == "sqlite":
+        path = rest.removeprefix("/").partition("?")[0]
+        return f"sqlite:///{Path(path).absolute() if path else ''}"
+    netloc, slash, tail = rest.partition("/")
+    if "@" in tail or "?" in netloc:
+        # A password with such a character is not encoded, so what follows may be a part of it.
+        return f"{kind}://..."
+    return f"{kind}://{netloc.rpartition('@')[2]}{slash}{tail.partition('?')[0]}"
 
 
-def location(url: str) -> str:
-    """Return a URL without its driver, user, password and options, to compare two stores."""
-    path = sqlite_path(url)
-    if path is not None:
-        return str(path)
-    scheme, _, rest = url.partition("://")
-    return f"{scheme.partition('+')[0]}://{rest.rpartition('@')[2].partition('?')[0]}"
+def _unusable(url: str, reason: str) -> str:
+    return (
+        f"the result store {place_of(url)!r} cannot be used: {reason}. Use an SQLAlchemy URL, like"
+        " sqlite:////var/lib/zoolet/results.db or postgresql+psycopg://user@host/database (which"
+        " needs: pip install 'zoolet[postgresql]')"
+    )

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.schedules import Overlap, Schedule, ScheduleRun
 from zoolet.jobs.schedules.due_times import check_times, next_due_ms
 from zoolet.jobs.schedules.plans import Step, plan
@@ -98,6 +99,8 @@ class Scheduler:
         self._known: dict[str, _Known] = {}
         self._warned: dict[str, bytes] = {}
         """The values of invalid schedules for which the log has a warning."""
+        self._refused: dict[str, str] = {}
+        """Why schedules may not submit jobs; the log has a warning for each."""
 
     def begin(self) -> None:
         """Clear the state in memory."""
@@ -149,6 +152,7 @@ class Scheduler:
                 names = self._znodes.children(parent, self._stir_list)
             self._known = {name: self._known[name] for name in names if name in self._known}
             self._warned = {name: self._warned[name] for name in names if name in self._warned}
+            self._refused = {name: self._refused[name] for name in names if name in self._refused}
             self._stale |= set(names) - self._known.keys()
         while self._stale:
             some = [self._stale.pop() for _ in range(min(READ_AT_ONCE, len(self._stale)))]
@@ -193,6 +197,11 @@ class Scheduler:
                 break
             del ready[0]
             schedule = known.schedule
+            if self._is_refused(schedule):
+                # Its next due time is looked at again: the file of keys may change.
+                known.is_blocked = True
+                known.next_ms = next_due_ms(schedule, now_ms)
+                continue
             known.is_blocked = schedule.overlap is not Overlap.START and self._is_running(schedule)
             most = max(1, min(JOBS_AT_ONCE - jobs, room))
             step = plan(schedule, now_ms, most, is_running=known.is_blocked)
@@ -203,6 +212,21 @@ class Scheduler:
             jobs += len(step.due)
             size_bytes += known.part_bytes * (1 + len(step.due))
         return planned
+
+    def _is_refused(self, schedule: Schedule) -> bool:
+        """Return whether a schedule may not submit jobs, because it has no valid signature."""
+        signer = self._jobs.signer
+        refusal = None if signer is None else signer.refusal_of_schedule(schedule)
+        if refusal is None:
+            self._refused.pop(schedule.name, None)
+        elif self._refused.get(schedule.name) != refusal:
+            self._refused[schedule.name] = refusal
+            log.warning("%s", refusal)
+        return refusal is not None
+
+    def _draft(self, schedule: Schedule, due_ms: int, submission: str, now_ms: int) -> Job:
+        job = schedule.draft(due_ms, submission, now_ms)
+        return job if self._jobs.signer is None else self._jobs.signer.job_of(schedule, job)
 
     def _is_running(self, schedule: Schedule) -> bool:
         """Return whether the job of the last run has not ended; if so, there is a watch."""
@@ -237,7 +261,11 @@ class Scheduler:
     def _make_together(self, planned: Sequence[_Planned]) -> None:
         now_ms, submission = self._jobs.clock_ms(), uuid.uuid4().hex[:16]
         new = [
-            NewJob(known.schedule.draft(due.due_ms, f"{submission}-{number}", now_ms), False, None)
+            NewJob(
+                self._draft(known.schedule, due.due_ms, f"{submission}-{number}", now_ms),
+                False,
+                None,
+            )
             for number, (known, due) in enumerate(
                 (known, due) for known, step in planned for due in step.due
             )

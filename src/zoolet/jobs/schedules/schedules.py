@@ -16,6 +16,7 @@ from zoolet.jobs.errors import (
     InvalidJobError,
     JobError,
     ScheduleExistsError,
+    SignatureError,
     UnknownScheduleError,
     UnreadableJobError,
 )
@@ -48,7 +49,7 @@ class ListedSchedule(NamedTuple):
 
     Attributes:
         name: the name of the schedule.
-        schedule: the schedule; None if its value is invalid.
+        schedule: the schedule; None if its value, or its signature, is invalid.
         problem: why the schedule is invalid; "" if it is valid.
         next_ms: the next due time, in ms since the epoch; None if there is none, or if the schedule
             is paused.
@@ -130,10 +131,11 @@ class Schedules:
             check_times(schedule)
             if next_due_ms(schedule, now_ms) is None:
                 raise InvalidJobError(f"schedule {name}: {cron} has no time in the next 50 years")
-            self._put(schedule, replaces=replaces)
-            return schedule
+            return self._put(schedule, replaces=replaces)
 
-    def _put(self, schedule: Schedule, *, replaces: bool) -> None:
+    def _put(self, schedule: Schedule, *, replaces: bool) -> Schedule:
+        if self._queue.signer is not None:
+            schedule = self._queue.signer.signed_schedule(schedule)
         path = self._path(schedule.name)
         self._layout.check()
         self._znodes.ensure(self._znodes.path(SCHEDULES))
@@ -158,7 +160,7 @@ class Schedules:
                         " name, or replace that schedule"
                     ) from None
                 continue
-            return
+            return schedule
         raise _changing(schedule.name)
 
     def _reads(self, path: str, data: bytes) -> bool:
@@ -200,6 +202,10 @@ class Schedules:
             check_times(schedule)
         except (UnreadableJobError, InvalidJobError) as error:
             return ListedSchedule(name, None, str(error), None)
+        signer = self._queue.signer
+        refusal = None if signer is None else signer.refusal_of_schedule(schedule)
+        if refusal is not None:
+            return ListedSchedule(name, None, refusal, None)
         return ListedSchedule(name, schedule, "", self.next_ms(schedule))
 
     def pause(self, name: str, *, timeout_s: float | None = TIMEOUT_S) -> Schedule:
@@ -245,12 +251,17 @@ class Schedules:
 
         Raises:
             UnknownScheduleError: the queue has no schedule of this name.
+            SignatureError: this program has keys, and the schedule's signature is not valid.
         """
         with self._within(timeout_s, "run a schedule", unknown="a job may have been submitted"):
             now_ms = self._queue.server_time_ms()
             for _ in range(_TRIES):
                 schedule, version = self._read(name)
                 draft = schedule.draft(now_ms, f"{uuid.uuid4().hex[:16]}-0", now_ms)
+                if (signer := self._queue.signer) is not None:
+                    if (refusal := signer.refusal_of_schedule(schedule)) is not None:
+                        raise SignatureError(refusal)
+                    draft = signer.job_of(schedule, draft)
 
                 def also(
                     names: Sequence[str], schedule: Schedule = schedule, version: int = version

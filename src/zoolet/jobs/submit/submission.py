@@ -7,7 +7,8 @@ number to the job's name, so the name can be written only after the multi: into 
 has no batch, or else into a znode ``jobs-<n>`` of its batch. If the submitter dies before it writes
 the name, other programs find the job by the id of the submission, which is also in the job's value.
 
-This module imports `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package.
+This module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.jobs.signing` and other
+modules of its package.
 """
 
 import json
@@ -36,6 +37,7 @@ from zoolet.jobs.records.dependencies import Dependencies, is_job
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.transitions import JobState
+from zoolet.jobs.signing.signer import Signer
 from zoolet.jobs.submit.entering import Entrance, NewJob
 from zoolet.jobs.submit.keys import Named, NameKeys, WorkKey, read_key
 from zoolet.jobs.submit.queue_length import check_room
@@ -88,8 +90,15 @@ class _Wanted(NamedTuple):
 class Submitter:
     """Submits jobs to the queue of a layout."""
 
-    def __init__(self, layout: Layout, clock_ms: Callable[[], int], name_keys: NameKeys) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        clock_ms: Callable[[], int],
+        name_keys: NameKeys,
+        signer: Signer | None = None,
+    ) -> None:
         self._layout = layout
+        self._signer = signer
         self._znodes = layout.znodes
         self._clock_ms = clock_ms
         self._name_keys = name_keys
@@ -202,6 +211,8 @@ class Submitter:
                 if len(requests) == 1:
                     raise
                 raise InvalidJobError(f"request {number}: {error}") from None
+            if self._signer is not None:
+                draft = self._signer.signed(draft)
             identifies_work = request.identifies_work
             is_reused = identifies_work if reuse is None else reuse
             if receives is not None:
@@ -305,6 +316,9 @@ class Submitter:
         except (JobNotFoundError, UnreadableJobError):
             return None
         if job is None or job.state is JobState.FAILED:
+            return None
+        if self._signer is not None and (job.key != draft.key or self._signer.problem(job)):
+            # Someone without a key can write a job, and can write its name into any key.
             return None
         done = job.state is JobState.SUCCESSFUL
         return Submission(job.name, Origin.STORED if done else Origin.JOINED)

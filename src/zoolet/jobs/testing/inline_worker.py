@@ -8,7 +8,7 @@ Invariant: after `run`, no thread of the worker changes the queue. Imports `zool
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from zoolet.client.connecting.settings import ConnectionSettings
@@ -47,6 +47,7 @@ class InlineWorker:
         loader: the name of the function that loads a group; None if tasks get no data.
         errors: the errors with which the next attempts fail, instead of running their tasks.
         lost_at: when the worker is lost; None: it works until nothing is left to do.
+        result_stores: the URLs of result stores by name.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class InlineWorker:
         connection: ConnectionSettings,
         root: str,
         *,
+        result_stores: Mapping[str, str],
         loader: str | None = None,
         errors: list[BaseException],
         lost_at: Moment | None = None,
@@ -61,7 +63,7 @@ class InlineWorker:
         connection, root = connection.moving_chroot(root)
         setup = Setup(loader, _CACHE_GROUPS, None, absolute_paths(sys.path))
         options = WorkerOptions(
-            connection, root, setup, ExecutorLimits(), True, 0.0, None, None, None
+            connection, root, setup, ExecutorLimits(), True, 0.0, None, result_stores, None
         )
         self._run = _Run(options, self._fail, errors, lost_at)
         self._failure: BaseException | None = None

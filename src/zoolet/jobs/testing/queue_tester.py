@@ -15,6 +15,7 @@ from zoolet.client.connecting.settings import ConnectionSettings
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.settings import DEFAULT_STORE
 from zoolet.jobs.records.task_names import task_name
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.testing.inline_worker import InlineWorker, Moment
@@ -55,11 +56,11 @@ class QueueTester:
         self._errors: list[BaseException] = []
         self._open = contextlib.ExitStack()
         directory = self._open.enter_context(tempfile.TemporaryDirectory(prefix="zoolet-jobs-"))
-        store = f"sqlite:///{Path(directory) / 'results.db'}"
+        self._stores = {DEFAULT_STORE: f"sqlite:///{Path(directory) / 'results.db'}"}
         self.dispatcher = self._open.enter_context(
-            Dispatcher(server.hosts, root, create=True, result_store=store)
+            Dispatcher(server.hosts, root, create=True, result_stores=self._stores)
         )
-        self.queue.configure(result_store=store)
+        self.queue.configure(history=True)
 
     @property
     def queue(self) -> JobQueue:
@@ -134,7 +135,12 @@ class QueueTester:
         loader = None if self.loader is None else task_name(self.loader)
         settings = ConnectionSettings(self.hosts)
         return InlineWorker(
-            settings, self.root, loader=loader, errors=self._errors, lost_at=lost_at
+            settings,
+            self.root,
+            result_stores=self._stores,
+            loader=loader,
+            errors=self._errors,
+            lost_at=lost_at,
         )
 
     def _done(self) -> set[str]:

@@ -25,8 +25,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from zoolet.client.connecting.settings import ConnectionSettings
@@ -51,6 +51,7 @@ from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.listener import ExecutorListener
 from zoolet.jobs.worker.recorder import AttemptRecorder
 from zoolet.jobs.worker.registration import Registration
+from zoolet.jobs.worker.screening import Security
 from zoolet.jobs.worker.taker import JobTaker
 from zoolet.jobs.znodes.connection import new_link, open_session
 from zoolet.jobs.znodes.server_clock import ServerClock
@@ -81,11 +82,11 @@ class WorkerOptions:
             has not loaded the job's data (`selection.Affinity`).
         tags: the tags of the worker; jobs that require other tags are left to other workers. None:
             the worker takes jobs whatever tags they require.
-        result_store: the URL of the store of large results; None for the URL in the queue's
-            settings.
+        result_stores: the URLs of result stores by name.
         on_step: called with the name of each step ("taken", "started", "ended" and others) and the
             names of the jobs that have reached it, for tests and tracing; None for no calls.
         hooks: objects whose methods are called when attempts start and end, and when jobs fail.
+        security: the tasks, loaders and signatures that the worker requires of jobs.
     """
 
     connection: ConnectionSettings
@@ -95,9 +96,10 @@ class WorkerOptions:
     threads: bool
     round_s: float
     tags: frozenset[str] | None
-    result_store: str | None
+    result_stores: Mapping[str, str]
     on_step: Callable[[str, list[str]], object] | None
     hooks: tuple[JobHooks, ...] = ()
+    security: Security = field(default_factory=Security)
 
 
 class WorkerRun:
@@ -129,8 +131,12 @@ class WorkerRun:
         clock = ServerClock()
         self._link = new_link(options.connection)
         self.hands = JobsInHand()
-        self.queue = JobQueue(self._link, options.root, clock_ms=clock.now_ms)
-        self._results = ResultReader(self.queue, options.result_store)
+        security = options.security
+        self.queue = JobQueue(
+            self._link, options.root, clock_ms=clock.now_ms, signing_keys=security.signing_keys
+        )
+        self.queue.taker.screen = security.screen(self.queue.signer)
+        self._results = ResultReader(self.queue, options.result_stores)
         self._housekeeping = Housekeeping(self.queue, self._results, self._report_history)
         self._history_problem: str | None = None
         self.registration = Registration(
@@ -394,6 +400,6 @@ class WorkerRun:
             "tags": sorted(self._options.tags or ()),
             "groups": sum(len(executor.held()) for executor in self._executors.executors.values()),
         }
-        about["history_problem"] = self._history_problem
+        about |= {"history_problem": self._history_problem} | self._options.security.about()
         about |= self._results.about() | self.recorder.tally.as_dict()
         return json.dumps(about).encode()

@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
@@ -22,11 +22,15 @@ from zoolet.jobs.execution.functions import STEPS, absolute_paths, load_function
 from zoolet.jobs.execution.memory_limit import bytes_of
 from zoolet.jobs.hooks.job_hooks import JobHooks
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.allow_lists import AllowLists
 from zoolet.jobs.records.job_values import TAG_LIMIT_CHARACTERS, TAGS_LIMIT, are_tags
 from zoolet.jobs.records.progress import Progress
+from zoolet.jobs.results.urls import StoreUrls
+from zoolet.jobs.signing.keys import KeysPath
 from zoolet.jobs.worker.executor_control import IDLE_S, ExecutorLimits
 from zoolet.jobs.worker.health import WorkerHealth
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
+from zoolet.jobs.worker.screening import Security
 from zoolet.jobs.znodes.forks import HomeProcess
 
 log = logging.getLogger(__name__)
@@ -71,13 +75,20 @@ class Worker:
         session_timeout_ms: the requested session timeout, in ms. If the worker dies, other workers
             can take its jobs after this time.
         connect_timeout_ms: the time, in ms, that the worker waits for a server at its start.
-        result_store: the URL of the store of large results; None for the URL in the queue's
-            settings.
+        result_stores: the SQLAlchemy URLs of result stores by name; the queue's settings have the
+            name of the queue's store, or it is ``default``.
         on_step: the name of a function that is called after each step of jobs ("taken", "started",
             "ended" and others), for tests and tracing; None for no calls. Its arguments are the
             name of the step and the names of the jobs that have reached it.
         hooks: objects whose methods `JobHooks.started`, `JobHooks.ended` and `JobHooks.job_failed`
             are called, in threads of the worker.
+        tasks: patterns of the tasks that jobs may name, like ``mail:*``; None: all tasks. Jobs of
+            other tasks are left to other workers, and nothing of them is imported.
+        loaders: patterns of the loaders that jobs may name. None: with ``tasks``, the built-in
+            loaders, and otherwise all.
+        signing_keys: a file of keys. The worker then refuses jobs without a valid signature, and
+            signs the jobs of schedules and those that tasks submit. None: it does neither.
+        accept_unsigned: whether jobs without a signature run although there are keys.
 
     Raises:
         ExecutorError: tasks cannot run in processes on this system.
@@ -106,9 +117,13 @@ class Worker:
         tags: Sequence[str] = (),
         session_timeout_ms: int = 10_000,
         connect_timeout_ms: int = 10_000,
-        result_store: str | None = None,
+        result_stores: Mapping[str, str] | None = None,
         on_step: str | None = None,
         hooks: Sequence[JobHooks] = (),
+        tasks: Sequence[str] | None = None,
+        loaders: Sequence[str] | None = None,
+        signing_keys: KeysPath | None = None,
+        accept_unsigned: bool = False,
     ) -> None:
         _check_options(
             {"executors": executors, "cache_groups": cache_groups},
@@ -120,27 +135,22 @@ class Worker:
         )
         connection, root = _place(hosts, root, session_timeout_ms, connect_timeout_ms)
         counts = (executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib)
+        security = _security(tasks, loaders, signing_keys, accept_unsigned=accept_unsigned)
+        stores = StoreUrls(result_stores).as_dict()
         setup = Setup(
             loader,
             cache_groups,
             cache_bytes,
             **_of_this_process(),
-            queue=queue_as_json(connection, root, result_store),
+            **_for_executors(connection, root, stores, security),
             attempt_memory_bytes=bytes_of(attempt_memory_mib),
             async_concurrency=async_concurrency,
         )
-        self._options = WorkerOptions(
-            connection,
-            root,
-            setup,
-            ExecutorLimits.of(*counts).stopping_idle_after(executor_idle_s),
-            threads,
-            locality_wait_ms / 1000,
-            _checked_tags(tags),
-            result_store,
-            None if on_step is None else load_function(on_step, STEPS),
-            tuple(hooks),
-        )
+        limits = ExecutorLimits.of(*counts).stopping_idle_after(executor_idle_s)
+        step = None if on_step is None else load_function(on_step, STEPS)
+        first = (connection, root, setup, limits, threads, locality_wait_ms / 1000)
+        more = (_checked_tags(tags), stores, step, tuple(hooks), security)
+        self._options = WorkerOptions(*first, *more)
         self._home = HomeProcess()
         self._ended = threading.Event()
         self._run: WorkerRun | None = None
@@ -150,6 +160,7 @@ class Worker:
 
         Raises:
             FunctionNotFoundError: the loader cannot be imported.
+            SigningKeyError: the file of keys cannot be used.
             ExecutorError: an executor cannot be started, or ends before it is ready.
             TimeoutError: no server replied in time.
         """
@@ -290,6 +301,32 @@ def _of_this_process() -> dict[str, Any]:
         "output_token": uuid.uuid4().hex,
         "opener": OPENER,
     }
+
+
+def _security(
+    tasks: Sequence[str] | None,
+    loaders: Sequence[str] | None,
+    signing_keys: KeysPath | None,
+    *,
+    accept_unsigned: bool,
+) -> Security:
+    if accept_unsigned and signing_keys is None:
+        raise InvalidJobError("accept_unsigned is only for a worker with signing_keys")
+    return Security(AllowLists(tasks, loaders), signing_keys, accept_unsigned)
+
+
+def _for_executors(
+    connection: ConnectionSettings, root: str, stores: Mapping[str, str], security: Security
+) -> dict[str, Any]:
+    """Return what executors need to open a dispatcher for tasks, and to check jobs again."""
+    queue = queue_as_json(
+        connection,
+        root,
+        result_stores=stores,
+        signing_keys=security.signing_keys,
+        loaders=security.allowed.loaders,
+    )
+    return {"queue": queue, "tasks": security.allowed.tasks, "loaders": security.allowed.loaders}
 
 
 def _checked_tags(tags: Sequence[str]) -> frozenset[str]:

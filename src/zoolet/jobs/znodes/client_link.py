@@ -39,6 +39,11 @@ class ClientLink(Link):
         return self.client.state in SERVED
 
     @property
+    def chroot(self) -> str:
+        """The path to which all paths are relative; "" for the root."""
+        return self.client.chroot
+
+    @property
     def is_over(self) -> bool:
         """Whether the client is closed, or was never started."""
         return self.client.state in _FINAL or not self.client._is_started  # noqa: SLF001

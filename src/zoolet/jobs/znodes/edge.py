@@ -88,6 +88,11 @@ class Znodes:
         return "/".join((self._prefix, *names)) or paths.ROOT
 
     @property
+    def whole_root(self) -> str:
+        """The path of the root, also the part above it that the client's chroot hides."""
+        return f"{self._link.chroot}{self._prefix}" or paths.ROOT
+
+    @property
     def within(self) -> Callable[..., AbstractContextManager[Deadline]]:
         """A context manager that gives all requests of a block one deadline (`Requests.within`)."""
         return self._requests.within

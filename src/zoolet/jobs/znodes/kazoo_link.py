@@ -49,6 +49,11 @@ class KazooLink(Link):
         return bool(self.client.connected)
 
     @property
+    def chroot(self) -> str:
+        """The path to which all paths are relative; "" for the root."""
+        return str(self.client.chroot or "")
+
+    @property
     def is_over(self) -> bool:
         """Whether the client is closed, or was never started."""
         return self.client._stopped.is_set() or self.client.client_state in _ENDED  # noqa: SLF001

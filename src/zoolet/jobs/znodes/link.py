@@ -100,6 +100,11 @@ class Link(ABC):
 
     @property
     @abstractmethod
+    def chroot(self) -> str:
+        """The path to which all paths are relative; "" for the root."""
+
+    @property
+    @abstractmethod
     def session_id(self) -> int | None:
         """The id of the session; None if there is no session yet."""
 

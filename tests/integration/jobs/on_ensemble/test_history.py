@@ -15,13 +15,17 @@ def test_each_removed_job_has_one_entry_although_the_leader_is_killed(
     kill_leader: Callable[[], None],
     tmp_path: Path,
 ) -> None:
-    dispatcher.queue.configure(result_store=f"sqlite:///{tmp_path}/results.db")
+    dispatcher.queue.configure(result_store="results")
+    stores = {"results": f"sqlite:///{tmp_path}/results.db"}
     batch = dispatcher.submit_batch([JobRequest("m:f", parameters={"n": n}) for n in range(1000)])
     batch.cancel()
-    with Dispatcher(hosts, root) as other:
+    with (
+        Dispatcher(hosts, root, result_stores=stores) as one,
+        Dispatcher(hosts, root, result_stores=stores) as other,
+    ):
         removers = [
-            threading.Thread(target=Remover(one.queue, one.results).apply, args=(0, None))
-            for one in (dispatcher, other)
+            threading.Thread(target=Remover(each.queue, each.results).apply, args=(0, None))
+            for each in (one, other)
         ]
         for thread in removers:
             thread.start()
@@ -30,6 +34,6 @@ def test_each_removed_job_has_one_entry_although_the_leader_is_killed(
             thread.join()
         # One of them may have found some jobs in the hands of the other.
         Remover(other.queue, other.results).apply(0, None)
+        history = JobHistory(one.queue, one.results)
+        assert sorted(entry.job for entry in history.search()) == sorted(batch.names)
     assert dispatcher.queue.counts()["done"] == 0
-    history = JobHistory(dispatcher.queue, dispatcher.results)
-    assert sorted(entry.job for entry in history.search()) == sorted(batch.names)

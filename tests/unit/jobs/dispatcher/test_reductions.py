@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from zoolet.jobs.dispatcher.reductions import FAN_IN, MERGE_TASK, Input, submit_reduction
+from zoolet.jobs.dispatcher.reductions import FAN_IN, Input, submit_reduction
 from zoolet.jobs.execution.functions import TASKS, load_function
 from zoolet.jobs.execution.merging import merge_results
 from zoolet.jobs.records.dependencies import When
 from zoolet.jobs.records.job_requests import JobRequest
+from zoolet.jobs.records.task_names import MERGE_TASK
 
 
 def joined(results: list[list[int]]) -> list[int]:

@@ -14,8 +14,12 @@ import uproot
 
 from tests.fuzz.queue_values import any_value
 from zoolet.jobs.errors import DatasetChangedError, DatasetError, InvalidJobError, JobError
+from zoolet.jobs.execution.user_loaders import UserLoaders
 from zoolet.jobs.loaders.loading import load_source, make_source
 from zoolet.jobs.loaders.registry import LOADERS, checked_options, import_loader
+from zoolet.jobs.records.allow_lists import AllowLists
+
+FIND = UserLoaders(AllowLists()).find
 
 
 def sources(
@@ -23,12 +27,12 @@ def sources(
 ) -> list[dict[str, Any]]:
     """Return the sources of all groups of a location, as they are after their way as JSON."""
     checked = checked_options(loader, options)
-    groups = import_loader(loader).list_groups(str(location), checked, ())
+    groups = import_loader(loader, FIND).list_groups(str(location), checked, ())
     return [json.loads(json.dumps(make_source(loader, checked, g, columns))) for g in groups]
 
 
 def load(source: dict[str, Any]) -> Any:
-    return load_source("d", "g", source)
+    return load_source("d", "g", source, FIND)
 
 
 def write_parquet(path: Path, rows: int = 10) -> None:
@@ -160,5 +164,5 @@ def test_the_options_are_checked() -> None:
 def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoolet.jobs.loaders.registry.missing", lambda _: "missing")
     with pytest.raises(DatasetError, match=f"the loader {name} cannot be used: .* pip install"):
-        import_loader(name)
+        import_loader(name, FIND)
     assert LOADERS[name].package is not None

@@ -17,7 +17,7 @@ LEFT_OUT_IF_UNSET = (
     "waits_for",
     "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
     "source", "tags", "limit_key", "limit", "slots",
-    "trace", "losses", "progress", "stored", "output",
+    "trace", "signature", "losses", "progress", "stored", "output",
 )  # fmt: skip
 
 texts = st.text(st.characters(), max_size=30)
@@ -61,6 +61,7 @@ jobs = st.builds(
     limit=st.none() | texts,
     slots=st.lists(texts, max_size=3).map(tuple),
     trace=st.none() | texts,
+    signature=st.none() | texts,
     state=st.sampled_from(JobState),
     worker=st.none() | texts,
     attempts=st.integers(0, 20),
