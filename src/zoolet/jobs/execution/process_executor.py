@@ -52,6 +52,9 @@ START_LIMIT_S = 600.0
 YOUNG_S = 5.0
 """If a process ends within this time after it was ready, in seconds, and has begun no attempt, its
 start counts as failed."""
+GATHER_S = 0.002
+"""The time, in seconds, that the messages about short jobs wait for further messages."""
+_FEW_BYTES = 16 * 1024
 _WAKES_BYTES = 4096
 _LOOK_MS = 1000.0
 _STOP_S = 10.0
@@ -284,6 +287,9 @@ class ProcessExecutor:
         reason: str | None = None
         while not self._stopping.is_set() and reason is None:
             self._send(process)
+            if self._work.is_short and process.read_bytes < _FEW_BYTES:
+                # One wake-up then reads the messages about several short jobs.
+                time.sleep(GATHER_S)
             if not self._pass_news(process, output, self._wait_ms()):
                 return None
             if self._recalling:

@@ -68,6 +68,10 @@ class Feed:
         layout: the layout of the queue.
         worker: a text that differs for each worker; the ranking of shards depends on it.
         wake: called when a watched shard or page has changed, by any thread.
+
+    Attributes:
+        waiting: the jobs that the worker knows.
+        worker_count: the number of workers of the queue when the worker counted them last.
     """
 
     def __init__(self, layout: Layout, worker: str, wake: Callable[[], None]) -> None:
@@ -86,6 +90,7 @@ class Feed:
         self._lost_names: Counter[Page] = Counter()
         """The time that was lost on each page since its last list (`LOST_TRY_NAMES`)."""
         self._has_searched = False
+        self.worker_count = 1
 
     @functools.cached_property
     def _ranked(self) -> list[int]:
@@ -147,6 +152,7 @@ class Feed:
         self._part_until = now + PART_HOLDS_S
         workers = self._layout.znodes.count_children(self._layout.znodes.path(WORKERS))
         self._trust_s = TRUST_PER_WORKER_S * workers
+        self.worker_count = workers
         part = -(-WATCHERS * len(self._ranked) // max(1, workers))
         wanted = min(len(self._ranked), max(SHARDS_LEAST, part))
         for shard in self._ranked[wanted : self._watched]:
