@@ -54,7 +54,9 @@ YOUNG_S = 5.0
 start counts as failed."""
 GATHER_S = 0.002
 """The time, in seconds, that the messages about short jobs wait for further messages."""
-_FEW_BYTES = 16 * 1024
+_LITTLE_BYTES, _MUCH_BYTES = 200, 16 * 1024
+"""The messages wait only if the last read had more than those about one job, and not results that
+fill the pipe."""
 _WAKES_BYTES = 4096
 _LOOK_MS = 1000.0
 _STOP_S = 10.0
@@ -287,7 +289,7 @@ class ProcessExecutor:
         reason: str | None = None
         while not self._stopping.is_set() and reason is None:
             self._send(process)
-            if self._work.is_short and process.read_bytes < _FEW_BYTES:
+            if self._work.is_short and _LITTLE_BYTES < process.read_bytes < _MUCH_BYTES:
                 # One wake-up then reads the messages about several short jobs.
                 time.sleep(GATHER_S)
             if not self._pass_news(process, output, self._wait_ms()):
