@@ -274,6 +274,7 @@ bench-jobs: $(READY) revision
 else
 bench-jobs: $(READY) redis postgresql $(PEERS:%=$(JOB_PEERS)/%/.installed) ## Measure jobs beside Huey, Dramatiq, ARQ, Celery, RQ, Dask, Ray, procrastinate, or an older revision: REF=
 	$(BIN)/python -m benchmarks.jobs_throughput
+	$(BIN)/python -m benchmarks.jobs_scaling
 	$(BIN)/python -m benchmarks.jobs_kill
 	$(BIN)/python -m benchmarks.jobs_requests
 	$(BIN)/python -m benchmarks.jobs_locality

@@ -24,6 +24,7 @@ ENVIRONMENTS = HERE.parent / ".cache" / "job-peers"
 PEERS = (
     "huey", "dramatiq", "arq", "celery", "rq", "dask", "ray", "procrastinate", "dramatiq_pg",
 )  # fmt: skip
+PSQL = shutil.which("psql") or "psql"
 REDIS = shutil.which("redis-server") or "redis-server"
 ON_POSTGRESQL = frozenset({"procrastinate", "dramatiq_pg"})
 """These run on a PostgreSQL with fsync and synchronous_commit, which are on by default."""
@@ -58,6 +59,15 @@ def redis(fsync: str) -> Iterator[int]:
             process.wait()
 
 
+def check_syncs(dsn: str) -> None:
+    """Raise RuntimeError unless a PostgreSQL syncs each change before it confirms the change."""
+    for setting in ("fsync", "synchronous_commit"):
+        command = [PSQL, "--no-psqlrc", "--tuples-only", "--no-align", "-c", f"SHOW {setting}", dsn]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        if shown.stdout.strip() != "on":
+            raise RuntimeError(f"PostgreSQL has {setting}={shown.stdout.strip()}")
+
+
 def syncs_of(peer: str) -> tuple[str, ...]:
     """Return how often the system is to sync its changes, for one run each."""
     if peer in ON_POSTGRESQL:
@@ -76,6 +86,7 @@ def run_peer(peer: str, scenario: str, jobs: int, fsync: str) -> dict[str, Any] 
         if peer in ON_POSTGRESQL:
             server = started.enter_context(PostgresqlServer())
             dsn = server.url.replace("postgresql+psycopg://", "postgresql://")
+            check_syncs(dsn)
         try:
             completed = subprocess.run(
                 [python, HERE / "peers" / "run.py", peer, scenario, str(jobs), str(port)],

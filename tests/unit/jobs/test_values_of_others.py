@@ -14,7 +14,7 @@ from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.records.worker_reports import NUMBERS, decode_report
 from zoolet.jobs.submit.keys import submission_of_key
-from zoolet.jobs.znodes.edge import Znode
+from zoolet.jobs.znodes.job_znodes import Znode
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

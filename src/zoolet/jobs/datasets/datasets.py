@@ -43,7 +43,8 @@ from zoolet.jobs.records.datasets import (
     encode_groups,
 )
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
-from zoolet.jobs.znodes.edge import MissingError, Znode
+from zoolet.jobs.znodes.edge import MissingError
+from zoolet.jobs.znodes.job_znodes import Znode
 from zoolet.jobs.znodes.layout import DATASETS
 from zoolet.jobs.znodes.operations import Delete, Exists, Operation, RefusedError, SetData
 

@@ -151,6 +151,11 @@ class Batch:
             JobTimeoutError: the server did not reply within ``server_timeout_s``.
             ResultStoreError: the result store does not have the job's result, or does not reply.
         """
+        job = self._take_known()
+        if job is not None:
+            # If many jobs end, most calls return here.
+            self._call_hooks(job)
+            return job
         ends_at = None if timeout_s is None else time.monotonic() + timeout_s
         while self._outstanding:
             left_s = None if ends_at is None else max(0.0, ends_at - time.monotonic())
@@ -171,10 +176,8 @@ class Batch:
 
     def _step(self, wait_s: float | None, request_s: float | None) -> Job | None:
         """Return an ended job; if none is known, wait for an event up to ``wait_s``, handle it."""
-        if self._ready and self._ready[0].stored is None:
-            # No request is needed. If many jobs end, most calls return here.
-            self._znodes.check_process()
-            return self._take_ready()
+        if (known := self._take_known()) is not None:
+            return known
         stirred = None if self._ready else self._wait_for_event(wait_s)
         with self._znodes.within(request_s, "wait for a result", each_request=True):
             if stirred is not None:
@@ -188,6 +191,13 @@ class Batch:
             # If the result store fails, the job stays the first in the line.
             self._ready[0] = self._results.complete(self._ready[0])
             return self._take_ready()
+
+    def _take_known(self) -> Job | None:
+        """Return an ended job whose result is known, so no request is needed; None without one."""
+        if not self._ready or self._ready[0].stored is not None:
+            return None
+        self._znodes.check_process()
+        return self._take_ready()
 
     def _take_ready(self) -> Job:
         job = self._ready.popleft()

@@ -28,6 +28,7 @@ from zoolet.jobs.records.error_texts import KEPT_CHARACTERS, describe
 from zoolet.jobs.records.job_names import Group
 from zoolet.jobs.records.json_values import EncodedJson, encode_json
 from zoolet.jobs.records.progress import Progress
+from zoolet.jobs.records.small_values import is_plain_object, small_object_text
 from zoolet.jobs.records.task_names import MERGE_TASK
 from zoolet.jobs.records.texts import cut_middle
 
@@ -132,7 +133,8 @@ class Work(NamedTuple):
         last = "" if source is None else f",{_to_json(source)}"
         return (
             f"[{_text(name)},{_text(task)},{_text(dataset)},{_text(groupid)}"
-            f",{_to_json(parameters)},{'null' if timeout_ms is None else timeout_ms}"
+            f",{small_object_text(parameters) or _to_json(parameters)}"
+            f",{'null' if timeout_ms is None else timeout_ms}"
             f",{'true' if careful else 'false'},{attempt}"
             f",{'null' if soft_ms is None else soft_ms}{last}]"
         )
@@ -294,8 +296,10 @@ class Attempter:
 
     def call(self, work: Work, group: Any, *, in_loop: bool = False) -> Any:
         """Call a loaded task; return its result, which is a coroutine for ``async def``."""
-        # The task gets a copy: if it changes its parameters, the job's record stays the same.
-        parameters = copy.deepcopy(work.parameters)
+        # The task gets a copy: if it changes its parameters, the job's record stays the same. The
+        # values of a small object cannot be changed, and copy.deepcopy takes three times as long.
+        given = work.parameters
+        parameters = dict(given) if is_plain_object(given) else copy.deepcopy(given)
         task = self._tasks[work.task]
         if in_loop and work.task in self._decorated:
             task = self._decorated[work.task].run_in_loop

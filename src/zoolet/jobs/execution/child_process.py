@@ -65,6 +65,7 @@ class ChildProcess:
         link_fd: the descriptor from which the watcher's messages are read.
         is_ready: whether the process has reported that it takes work.
         pid: the id of the process; None until the watcher reports it.
+        read_bytes: the number of bytes that the last call of `read` has read.
 
     Raises:
         OSError: the watcher cannot be started.
@@ -75,6 +76,7 @@ class ChildProcess:
         self.failure: OSError | None = None
         """The error if the watcher could not start the process; else None."""
         self.pid: int | None = None
+        self.read_bytes = 0
         self._status: int | None = None
         self._link_is_open = True
         self._is_killed = False
@@ -171,6 +173,7 @@ class ChildProcess:
             MessageError: the pipe contains other bytes than messages. No more messages are read.
         """
         data = _read(self.told_fd)
+        self.read_bytes = len(data or b"")
         return None if data == b"" else self._messages_in(data or b"")
 
     def rest(self) -> Iterator[Message]:

@@ -17,6 +17,8 @@ from zoolet.jobs.execution.logs import Label
 PIPE_BYTES: Final = 32 * 1024
 """Length limit, in bytes, of a line of work for a busy process: it must fit into the pipe."""
 _LINE_JOBS: Final = 50
+SHORT_FROM_JOBS: Final = 8
+"""If the process has more jobs than this, a worker has found that the jobs are short."""
 
 
 @final
@@ -68,6 +70,11 @@ class PendingWork:
     def sent_count(self) -> int:
         """The number of jobs that the process has."""
         return len(self._sent)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the jobs that the process has are short: it has many of them."""
+        return len(self._sent) > SHORT_FROM_JOBS
 
     def sent(self, name: str | None) -> Work | None:
         """Return the job of this name that the process has; None if it does not have it."""

@@ -52,6 +52,11 @@ START_LIMIT_S = 600.0
 YOUNG_S = 5.0
 """If a process ends within this time after it was ready, in seconds, and has begun no attempt, its
 start counts as failed."""
+GATHER_S = 0.002
+"""The time, in seconds, that the messages about short jobs wait for further messages."""
+_LITTLE_BYTES, _MUCH_BYTES = 200, 16 * 1024
+"""The messages wait only if the last read had more than those about one job, and not results that
+fill the pipe."""
 _WAKES_BYTES = 4096
 _LOOK_MS = 1000.0
 _STOP_S = 10.0
@@ -284,6 +289,9 @@ class ProcessExecutor:
         reason: str | None = None
         while not self._stopping.is_set() and reason is None:
             self._send(process)
+            if self._work.is_short and _LITTLE_BYTES < process.read_bytes < _MUCH_BYTES:
+                # One wake-up then reads the messages about several short jobs.
+                time.sleep(GATHER_S)
             if not self._pass_news(process, output, self._wait_ms()):
                 return None
             if self._recalling:

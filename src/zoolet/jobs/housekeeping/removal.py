@@ -21,8 +21,8 @@ from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.submit.keys import submission_of_key
 from zoolet.jobs.znodes.batch_log import batch_path, chain_path, read_chunks, read_record
-from zoolet.jobs.znodes.edge import Znode
 from zoolet.jobs.znodes.failure_log import NOTES_MOST, remove_oldest_notes
+from zoolet.jobs.znodes.job_znodes import Znode
 from zoolet.jobs.znodes.layout import BATCHES, page_order
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.operations import Delete, Operation, RefusedError

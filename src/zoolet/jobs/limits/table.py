@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from zoolet.jobs.errors import UnreadableJobError
 from zoolet.jobs.records.limits import LIMITS_MOST, Limit
-from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION, MissingError
+from zoolet.jobs.znodes.edge import MissingError
+from zoolet.jobs.znodes.job_znodes import FORBIDDEN_VERSION
 from zoolet.jobs.znodes.layout import LIMITS, Layout
 from zoolet.jobs.znodes.limit_znodes import limit_path
 

@@ -31,8 +31,8 @@ from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Event, JobState, Place, Step, steps_of
 from zoolet.jobs.znodes import batch_log, failure_log
 from zoolet.jobs.znodes.deferred_index import entry_path, expiry_path
-from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION
-from zoolet.jobs.znodes.layout import Layout, read_job
+from zoolet.jobs.znodes.job_znodes import FORBIDDEN_VERSION, JobPaths, read_job
+from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.limit_znodes import slot_path
 from zoolet.jobs.znodes.multis import multis
 from zoolet.jobs.znodes.operations import (
@@ -139,9 +139,10 @@ class Mover:
             owners.append(worker)
         ended: dict[str, list[Job]] = defaultdict(list)
         failures: dict[str, NotedFailure] = {}
+        job_paths = self._layout.job_paths
         for move in moves:
             steps = steps_of(move.event, move.place, move.after.place)
-            own = self._own(move, steps)
+            own = self._own(move, steps, job_paths)
             if without.entries:
                 own = [one for one in own if one.path not in without.entries]
             operations += own
@@ -160,7 +161,7 @@ class Mover:
             owners.append(failure_log.FAILURES)
         return operations, owners
 
-    def _own(self, move: Move, steps: Sequence[Step]) -> list[Operation]:
+    def _own(self, move: Move, steps: Sequence[Step], job_paths: JobPaths) -> list[Operation]:
         """Return the operations of one move, without those that all moves of a multi share.
 
         These are the worker check, the entry in the log, and the note of failures.
@@ -170,12 +171,12 @@ class Mover:
         for step in steps:
             if step is Step.SET:
                 # The write gives the znode a new version, so an earlier reader cannot change it.
-                path = self._layout.job(place, before.name)
+                path = job_paths.job(place, before.name)
                 own.append(SetData(path, after.encode(), before.version))
             elif step is Step.DELETE:
-                own.append(Delete(self._layout.job(place, before.name), before.version))
+                own.append(Delete(job_paths.job(place, before.name), before.version))
             elif step is Step.CREATE:
-                self._create(after, own)
+                _create(after, own, job_paths)
             elif step is Step.CLAIM:
                 own += claims
             elif step is Step.FREE:
@@ -209,15 +210,6 @@ class Mover:
     def _in_indexes(self, move: Move) -> set[str | None]:
         expiries = {expiry_path(self._layout, job) for job in (move.before, move.after)}
         return self._entries(move) | expiries
-
-    def _create(self, job: Job, operations: list[Operation]) -> None:
-        """Add the operations that create a job; a PENDING job gets its attempts as version."""
-        path = self._layout.job(job.place, job.name)
-        rewrites = job.attempts if job.state is JobState.PENDING else 0
-        operations.append(Create(path, b"" if rewrites else job.encode()))
-        for version in range(rewrites):
-            data = job.encode() if version == rewrites - 1 else b""
-            operations.append(SetData(path, data, version))
 
     def _after_refusal(
         self,
@@ -357,6 +349,16 @@ class Mover:
             return failed.errors[-1] in self._layout.find(failed.name).errors
         except JobNotFoundError:
             return False
+
+
+def _create(job: Job, operations: list[Operation], job_paths: JobPaths) -> None:
+    """Add the operations that create a job; a PENDING job gets its attempts as version."""
+    path = job_paths.job(job.place, job.name)
+    rewrites = job.attempts if job.state is JobState.PENDING else 0
+    operations.append(Create(path, b"" if rewrites else job.encode()))
+    for version in range(rewrites):
+        data = job.encode() if version == rewrites - 1 else b""
+        operations.append(SetData(path, data, version))
 
 
 def _job_after(move: Move) -> Job:

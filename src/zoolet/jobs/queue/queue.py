@@ -37,7 +37,8 @@ from zoolet.jobs.signing.signer import renewed, signer_of
 from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submission, Submitter
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
-from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout, read_job
+from zoolet.jobs.znodes.job_znodes import read_job
+from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout
 from zoolet.jobs.znodes.link import Watch
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.server_clock import ServerClock, wall_clock_ms

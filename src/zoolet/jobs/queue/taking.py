@@ -15,7 +15,8 @@ from zoolet.jobs.queue.moves import Move, Mover
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.znodes import batch_log
-from zoolet.jobs.znodes.layout import Layout, read_job
+from zoolet.jobs.znodes.job_znodes import read_job
+from zoolet.jobs.znodes.layout import Layout
 
 EXPIRED = "it expired before a worker could start it"
 """The error of a job that expires."""
@@ -124,7 +125,8 @@ class Taker:
             WorkerGoneError: the worker is not registered, or not any more.
         """
         now_ms = self.time_ms()
-        paths_of = [self._layout.unowned(name) for name in names]
+        job_paths = self._layout.job_paths
+        paths_of = [job_paths.job(Place.UNOWNED, name) for name in names]
         picked = TakeResult([], [], [], [], [], [])
         znodes = {
             name: znode

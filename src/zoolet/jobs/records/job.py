@@ -166,32 +166,16 @@ class Job(NamedTuple):
         )
         check_request(request)
         request = request.with_plain_json()
-        job = cls(
-            name=name,
-            task=request.task_name,
-            dataset=dataset,
-            groupid=groupid,
-            parameters=request.parameters,
-            priority=request.priority,
-            max_attempts=request.max_attempts,
-            key=request.key,
-            submission=submission,
-            submitted_ms=now_ms,
-            backoff_ms=request.backoff_ms,
-            timeout_ms=request.timeout_ms,
-            not_before_ms=request.not_before_ms,
-            expires_ms=request.expires_ms,
-            batch=batch,
-            chained=chained,
-            receives=receives,
-            waits_for=_first_wait(request, now_ms, chained=chained),
-            soft_timeout_ms=request.soft_timeout_ms,
-            jitter_percent=request.jitter_percent,
-            source=request.source,
-            tags=tuple(request.tags),
-            limit_key=request.limit_key,
-            trace=request.trace,
-        )
+        # In the order of the attributes: a call with their names takes six times as long.
+        first: tuple[Any, ...] = (
+            name, request.task_name, dataset, groupid, request.parameters, request.priority,
+            request.max_attempts, request.key, submission, now_ms, request.backoff_ms,
+            request.timeout_ms, request.not_before_ms, request.expires_ms, batch, chained, receives,
+            _first_wait(request, now_ms, chained=chained), None, 0, None, request.soft_timeout_ms,
+            request.jitter_percent, request.source, tuple(request.tags), request.limit_key, None,
+            (), request.trace,
+        )  # fmt: skip
+        job = cls._make(first + _DEFAULTS[len(first) :])
         job.check_size()
         return job
 

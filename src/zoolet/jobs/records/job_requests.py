@@ -24,6 +24,7 @@ from zoolet.jobs.records.job_values import (
     is_text,
 )
 from zoolet.jobs.records.json_values import plain_json
+from zoolet.jobs.records.small_values import small_object_text
 from zoolet.jobs.records.task_names import task_name
 
 JsonObject = Mapping[str, Any]
@@ -116,12 +117,17 @@ class JobRequest:
         groupid, the parameters and the source.
         """
         if self.idempotency_key is not None:
-            work: object = {"idempotency_key": self.idempotency_key}
+            text = _to_sorted_json({"idempotency_key": self.idempotency_key})
         else:
-            groupid = group_text(self.groupid)
-            parts: list[object] = [self.task_name, self.dataset, groupid, self.parameters]
-            work = parts if self.source is None else [*parts, self.source]
-        return hashlib.sha256(_to_sorted_json(work).encode()).hexdigest()
+            names = (self.task_name, self.dataset, group_text(self.groupid))
+            parts = ["null" if name is None else _to_sorted_json(name) for name in names]
+            # The encoder takes longer for an object than for texts.
+            small = small_object_text(self.parameters, is_key=True)
+            parts.append(_to_sorted_json(self.parameters) if small is None else small)
+            if self.source is not None:
+                parts.append(_to_sorted_json(self.source))
+            text = f"[{', '.join(parts)}]"
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 _TIME_HINT = (

@@ -12,7 +12,12 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from zoolet.jobs.records.json_values import EncodedJson
-from zoolet.jobs.records.small_values import is_small, is_small_list, is_small_object
+from zoolet.jobs.records.small_values import (
+    is_small,
+    is_small_list,
+    is_small_object,
+    small_object_text,
+)
 
 _to_json: Final = json.JSONEncoder(default=dict, separators=(",", ":")).encode
 
@@ -61,7 +66,8 @@ def encode_values(values: tuple[Any, ...]) -> bytes:
     ) = values[_FIRST_REQUEST_FIELD + len(_REQUEST_FIELDS):]  # fmt: skip
     text = (
         f'{{"task":{_text(task)},"dataset":{_text(dataset)},"groupid":{_text(groupid)}'
-        f',"parameters":{_to_json(parameters)},"priority":{_number(priority)}'
+        f',"parameters":{small_object_text(parameters) or _to_json(parameters)}'
+        f',"priority":{_number(priority)}'
         f',"max_attempts":{_number(max_attempts)},"key":{_text(key)}'
         f',"submission":{_text(submission)},"submitted_ms":{_number(submitted_ms)}'
     )

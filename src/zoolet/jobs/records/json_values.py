@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from zoolet.jobs.errors import InvalidJobError
-from zoolet.jobs.records.small_values import is_plain_object
+from zoolet.jobs.records.small_values import is_plain_object, is_small
 
 JSON_DEPTH_LIMIT = 100
 """The most levels of lists and objects in parameters and results. Python's limit is about 990."""
@@ -49,6 +49,11 @@ def encode_json(where: str, value: object) -> EncodedJson:
         InvalidJobError: the value is not JSON (see `plain_json`), or its text is larger than
             `JSON_LIMIT_BYTES`.
     """
+    if type(value) is int and is_small(value):
+        # Most results of short tasks are numbers or null: the encoder takes 3 us for each.
+        return EncodedJson(b"%d" % value)
+    if value is None:
+        return EncodedJson(b"null")
     plain = plain_json(where, value)
     try:
         text = _encoder.encode(plain).encode()

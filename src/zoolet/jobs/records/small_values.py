@@ -1,4 +1,4 @@
-"""Finds the JSON values that are certainly small, without encoding them.
+"""Finds the JSON values that are certainly small, and writes small objects as JSON.
 
 Most parameters and results are a few numbers and short texts, which need no further check. A value
 that is not found to be small may still be small. This module imports no other module of zoolet.
@@ -6,6 +6,7 @@ that is not found to be small may still be small. This module imports no other m
 
 import math
 from collections.abc import Iterable
+from json.encoder import encode_basestring_ascii
 from typing import Final
 
 _ITEMS: Final = 8
@@ -53,3 +54,43 @@ def is_plain_object(value: object) -> bool:
         if type(name) is not str or (type(item) is float and not math.isfinite(item)):
             return False
     return True
+
+
+def small_object_text(value: object, *, is_key: bool = False) -> str | None:
+    """Return the JSON text of a small object; None if the encoder of Python must write the value.
+
+    With ``is_key``, the text is that of ``json.dumps(value, sort_keys=True)``, and else the text
+    without spaces. The encoder takes three times as long, and writes parameters four times for each
+    job.
+    """
+    if type(value) is not dict or len(value) > _ITEMS:
+        return None
+    colon = ": " if is_key else ":"
+    parts: list[str] = []
+    names = list(value)
+    if is_key and len(names) > 1:
+        if not all(type(name) is str for name in names):
+            return None
+        names.sort()
+    for name in names:
+        if type(name) is not str:
+            return None
+        text = _small_text(value[name])
+        if text is None:
+            return None
+        parts.append(f"{encode_basestring_ascii(name)}{colon}{text}")
+    return "{" + (", " if is_key else ",").join(parts) + "}"
+
+
+def _small_text(value: object) -> str | None:
+    if type(value) is str:
+        return encode_basestring_ascii(value)
+    if type(value) is int and value.bit_length() <= _BITS:
+        return str(value)
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    return None

@@ -25,7 +25,8 @@ from zoolet.jobs.records.schedules import Overlap, Schedule, ScheduleRun
 from zoolet.jobs.schedules.due_times import check_times, next_due_ms
 from zoolet.jobs.schedules.plans import Step, plan
 from zoolet.jobs.submit.entering import Entrance, NewJob
-from zoolet.jobs.znodes.edge import READ_AT_ONCE, MissingError, Znode
+from zoolet.jobs.znodes.edge import READ_AT_ONCE, MissingError
+from zoolet.jobs.znodes.job_znodes import Znode
 from zoolet.jobs.znodes.layout import SCHEDULES
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE, LIMIT_BYTES
 from zoolet.jobs.znodes.operations import Operation, RefusedError, SetData

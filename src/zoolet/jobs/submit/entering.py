@@ -22,7 +22,8 @@ from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.submit.keys import Named, NameKeys, key_value, read_key
 from zoolet.jobs.znodes.deferred_index import entry_path, expiry_path
-from zoolet.jobs.znodes.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_name, page_order
+from zoolet.jobs.znodes.job_znodes import page_name
+from zoolet.jobs.znodes.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_order
 from zoolet.jobs.znodes.operations import (
     Create,
     Delete,

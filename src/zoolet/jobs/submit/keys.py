@@ -20,7 +20,7 @@ from zoolet.jobs.records.batches import CHUNK_JOBS, is_batch_name
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
-from zoolet.jobs.znodes.edge import Znode
+from zoolet.jobs.znodes.job_znodes import Znode
 from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.operations import Operation, RefusedError, SetData
 

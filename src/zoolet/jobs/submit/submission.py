@@ -42,7 +42,7 @@ from zoolet.jobs.submit.entering import Entrance, NewJob
 from zoolet.jobs.submit.keys import Named, NameKeys, WorkKey, read_key
 from zoolet.jobs.submit.queue_length import check_room
 from zoolet.jobs.znodes.batch_log import batch_path, chain_path, chunk_path
-from zoolet.jobs.znodes.edge import Znode
+from zoolet.jobs.znodes.job_znodes import Znode
 from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.multis import multis
 from zoolet.jobs.znodes.operations import Create, RefusedError

@@ -58,7 +58,9 @@ class JobsInHand:
     """The jobs in hand, by name."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # The methods of the condition are interpreted: they take longer than the lock itself.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._jobs: dict[str, JobInHand] = {}
         self._loads: dict[int, int] = {}
         """The number of jobs of each executor that have not ended."""
@@ -66,7 +68,7 @@ class JobsInHand:
 
     def put(self, job: Job, executor: int) -> None:
         """Add a job that the worker has taken."""
-        with self._changed:
+        with self._lock:
             replaced = self._jobs.get(job.name)
             if replaced is not None:
                 self._end(replaced)
@@ -79,7 +81,7 @@ class JobsInHand:
 
     def end(self, held: JobInHand) -> None:
         """Note that the attempt of a job has ended, or that the executor has returned the job."""
-        with self._changed:
+        with self._lock:
             if self._jobs.get(held.job.name) is held:
                 self._end(held)
             held.has_ended = True
@@ -95,7 +97,7 @@ class JobsInHand:
         Returns the names of the removed jobs. If the worker has lost a job and taken it again, the
         new `JobInHand` of this job stays.
         """
-        with self._changed:
+        with self._lock:
             names = [h.job.name for h in dropped if self._jobs.get(h.job.name) is h]
             for name in names:
                 self._end(self._jobs.pop(name))
@@ -104,12 +106,12 @@ class JobsInHand:
 
     def all(self) -> list[JobInHand]:
         """Return all jobs in hand."""
-        with self._changed:
+        with self._lock:
             return list(self._jobs.values())
 
     def loads(self) -> Counter[int]:
         """Return the number of jobs of each executor that have not ended."""
-        with self._changed:
+        with self._lock:
             return Counter(self._loads)
 
     def load(self, executor: int) -> int:
@@ -118,7 +120,7 @@ class JobsInHand:
 
     def forget(self, executor: int) -> None:
         """Remove the count of an executor that has no job and gets no job any more."""
-        with self._changed:
+        with self._lock:
             self._loads.pop(executor, None)
 
     def has_short_jobs(self) -> bool:
@@ -126,12 +128,12 @@ class JobsInHand:
 
         A worker takes further jobs for a busy executor only if the jobs are short.
         """
-        with self._changed:
+        with self._lock:
             return any(load > 1 for load in self._loads.values())
 
     def groups(self) -> dict[Group, int]:
         """Return the groups of the jobs in hand, each with the number of its executor."""
-        with self._changed:
+        with self._lock:
             return {
                 held.job.group: held.executor
                 for held in self._jobs.values()
@@ -145,6 +147,6 @@ class JobsInHand:
 
     def stop_waiting(self) -> None:
         """End `wait_until_empty`, now and in the future."""
-        with self._changed:
+        with self._lock:
             self._is_waited_for = False
             self._changed.notify_all()

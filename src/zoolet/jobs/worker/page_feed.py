@@ -74,6 +74,10 @@ class Feed:
         layout: the layout of the queue.
         worker: a text that differs for each worker; the ranking of shards depends on it.
         wake: called when a watched shard or page has changed, by any thread.
+
+    Attributes:
+        waiting: the jobs that the worker knows.
+        worker_count: the number of workers of the queue when the worker counted them last.
     """
 
     def __init__(self, layout: Layout, worker: str, wake: Callable[[], None]) -> None:
@@ -94,6 +98,7 @@ class Feed:
         self._has_searched = False
         self._turn = _CHANCE.randrange(SHARDS_MAX)
         """The shard whose turn it is, as a position in the ranking, past its end too."""
+        self.worker_count = 1
 
     @functools.cached_property
     def _ranked(self) -> list[int]:
@@ -183,6 +188,7 @@ class Feed:
         self._part_until = now + PART_HOLDS_S
         workers = self._layout.znodes.count_children(self._layout.znodes.path(WORKERS))
         self._trust_s = TRUST_PER_WORKER_S * workers
+        self.worker_count = workers
         part = -(-WATCHERS * len(self._ranked) // max(1, workers))
         wanted = min(len(self._ranked), max(SHARDS_LEAST, part))
         for shard in self._ranked[wanted : self._watched]:

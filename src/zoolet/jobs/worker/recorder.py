@@ -14,9 +14,11 @@ This module imports `zoolet.jobs.execution`, `zoolet.jobs.queue`, `zoolet.jobs.r
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, final
@@ -42,6 +44,7 @@ from zoolet.jobs.records.progress import Progress
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.results.reader import ResultReader, key_of
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
+from zoolet.jobs.worker.tally import Tally
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 
 log = logging.getLogger(__name__)
@@ -55,48 +58,6 @@ REPORT_AFTER_S = 5.0
 STORE_RETRY_S = 0.5
 STORE_PATIENCE_S = 300.0
 """The longest time, in seconds, that a result waits for the store. Then the attempt has failed."""
-
-
-@final
-class Tally:
-    """Counts the work of a worker since its start.
-
-    Attributes:
-        successful: the number of jobs that became SUCCESSFUL.
-        failed_attempts: the number of failed attempts.
-        failed: the number of jobs that became FAILED.
-        lost: the number of ended jobs that the worker did not own any more.
-        cache_hits: the number of attempts whose data was in the cache.
-        cache_misses: the number of attempts whose data was loaded.
-        busy_s: the time of all attempts together, in seconds.
-        lock: protects the figures.
-    """
-
-    __slots__ = (
-        "busy_s",
-        "cache_hits",
-        "cache_misses",
-        "failed",
-        "failed_attempts",
-        "lock",
-        "lost",
-        "successful",
-    )
-
-    def __init__(self) -> None:
-        self.successful = 0
-        self.failed_attempts = 0
-        self.failed = 0
-        self.lost = 0
-        self.cache_hits = 0
-        self.cache_misses = 0
-        self.busy_s = 0.0
-        self.lock = threading.Lock()
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the figures by name."""
-        names = ("successful", "failed_attempts", "failed", "lost", "cache_hits", "cache_misses")
-        return {name: getattr(self, name) for name in names} | {"busy_s": round(self.busy_s, 3)}
 
 
 class _Ended(NamedTuple):
@@ -135,7 +96,12 @@ class _Progressed(NamedTuple):
     held: JobInHand
 
 
-_News = JobInHand | _Ended | _Asked | _Progressed
+class _Look(NamedTuple):
+    """Wakes the thread to look at the jobs whose tasks were called."""
+
+
+_News = _Look | _Ended | _Asked | _Progressed
+_LOOK = _Look()
 
 
 @final
@@ -185,6 +151,10 @@ class AttemptRecorder:
         self._start_thread = start_thread
         self._calls = calls
         self._news: queue.SimpleQueue[_News | None] = queue.SimpleQueue()
+        self._begun: deque[JobInHand] = deque()
+        """Jobs whose tasks were called, and at which `record` has not looked yet."""
+        self._waits_until = 0.0
+        """When `record` looks at ``_begun`` at the latest."""
         self._to_store: queue.SimpleQueue[_ToStore | None] = queue.SimpleQueue()
         self._has_storer = False
         self._closing = threading.Event()
@@ -208,7 +178,10 @@ class AttemptRecorder:
         """Record in memory that a job's task was called."""
         held.cache_hit = cache_hit
         held.started_ms = self._jobs.clock_ms()
-        self._news.put(held)
+        self._begun.append(held)
+        # Most tasks end before `record` looks. Each call would otherwise wake its thread.
+        if self._waits_until > time.monotonic() + RUNNING_AFTER_S:
+            self._news.put(_LOOK)
         if self._calls is not None:
             self._calls.started(held.job, held.started_ms)
 
@@ -265,9 +238,14 @@ class AttemptRecorder:
         due: dict[str, float] = {}
         report_at: float | None = None
         while not self._is_drained:
+            self._note_begun(due)
             times = [*due.values(), *([report_at] if report_at is not None else [])]
             # A wait without a timeout ends, too: `close` puts None.
             timeout_s = max(0.0, min(times) - time.monotonic()) if times else None
+            # The order matters: `started` first adds a job, and then reads the time.
+            self._waits_until = min(times, default=math.inf)
+            if self._begun:
+                continue
             ended: list[_Ended] = []
             asked: list[JobInHand] = []
             progressed: list[JobInHand] = []
@@ -276,11 +254,7 @@ class AttemptRecorder:
                     asked.append(news.held)
                 elif isinstance(news, _Progressed):
                     progressed.append(news.held)
-                elif isinstance(news, JobInHand):
-                    is_recorded = news.job.state is JobState.RUNNING
-                    after_s = LONG_S if is_recorded else RUNNING_AFTER_S
-                    due[news.job.name] = time.monotonic() + after_s
-                else:
+                elif isinstance(news, _Ended):
                     due.pop(news.held.job.name, None)
                     ended.append(news)
             self._record_ended(ended)
@@ -296,6 +270,15 @@ class AttemptRecorder:
                 self._on_report()
             elif ended and report_at is None:
                 report_at = now + REPORT_AFTER_S
+
+    def _note_begun(self, due: dict[str, float]) -> None:
+        """Note when to look at the jobs whose tasks were called, without those that have ended."""
+        while self._begun:
+            held = self._begun.popleft()
+            if not held.has_ended:
+                is_recorded = held.job.state is JobState.RUNNING
+                after_s = LONG_S if is_recorded else RUNNING_AFTER_S
+                due[held.job.name] = time.monotonic() + after_s
 
     def _look_at_long(self, due: dict[str, float], now: float) -> None:
         """Record jobs that run for a while as RUNNING; call ``on_long`` for long jobs."""
@@ -366,6 +349,7 @@ class AttemptRecorder:
         has_waited = False
         with contextlib.suppress(queue.Empty):
             news = self._news.get(timeout=timeout_s)
+            self._waits_until = 0.0
             while news is not None:
                 found.append(news)
                 # The executor of a careful job waits for its record.
@@ -385,23 +369,19 @@ class AttemptRecorder:
         self._on_step("finishing", names)
         made = self._move([_move_of(one) for one in ended])
         self._hands.drop(one.held for one in ended)
-        outcomes = {one.held.job.name: one.outcome for one in ended if one.outcome is not None}
-        attempted = {name for name, outcome in outcomes.items() if not outcome.is_task_missing}
-        self._count([after for after in made if after.name in attempted], len(ended) - len(made))
-        for after in made:
-            if after.name in outcomes and after.state is not JobState.SUCCESSFUL:
-                _tell_failed(after, outcomes[after.name])
+        attempted = [after for after in made if after.state is JobState.SUCCESSFUL]
+        if len(attempted) < len(made):
+            outcomes = {one.held.job.name: one.outcome for one in ended if one.outcome is not None}
+            for after in made:
+                outcome = outcomes.get(after.name)
+                if outcome is not None and after.state is not JobState.SUCCESSFUL:
+                    _tell_failed(after, outcome)
+                    if not outcome.is_task_missing:
+                        attempted.append(after)
+        self.tally.count(attempted, len(ended) - len(made))
         if self._calls is not None:
             _call_hooks(self._calls, ended, made)
         self._on_step("finished", names)
-
-    def _count(self, made: Sequence[Job], lost: int) -> None:
-        with self.tally.lock:
-            self.tally.lost += lost
-            for after in made:
-                self.tally.successful += after.state is JobState.SUCCESSFUL
-                self.tally.failed += after.state is JobState.FAILED
-                self.tally.failed_attempts += after.state is not JobState.SUCCESSFUL
 
     def _record_running(self, running: Sequence[JobInHand]) -> list[JobInHand]:
         """Record jobs as RUNNING, with their progress; return the jobs that were recorded."""
@@ -433,8 +413,11 @@ class AttemptRecorder:
             except WorkerGoneError as error:
                 log.warning("%s", error)
                 self._on_gone(worker or "")
-        for name in {m.before.name for m in moves} - {m.before.name for m in made}:
-            log.warning("this worker does not own %s any more: its outcome is not recorded", name)
+        if len(made) < len(moves):
+            for name in {m.before.name for m in moves} - {m.before.name for m in made}:
+                log.warning(
+                    "this worker does not own %s any more: its outcome is not recorded", name
+                )
         return [move.after for move in made]
 
 

@@ -17,7 +17,6 @@ This module imports `zoolet.jobs.queue`, `zoolet.jobs.records` and other modules
 """
 
 import logging
-import random
 import threading
 import time
 from collections import Counter
@@ -36,11 +35,10 @@ from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
 from zoolet.jobs.worker.selection import Affinity, Candidate
+from zoolet.jobs.worker.shares import Shares, split
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 
 log = logging.getLogger(__name__)
-
-_CHANCE = random.Random()  # noqa: S311 -- not the shared one, which a task may have seeded
 
 AHEAD_S = 0.05
 AHEAD_MOST_S = 1.0
@@ -57,9 +55,6 @@ LOOK_AGAIN_S = 1.0
 YIELD_S = 0.002
 """Pause, in seconds, of an idle worker before its next try, if other workers were faster in the
 last try."""
-SPREAD = 4
-"""If several workers try to take the same jobs, a worker that can take n jobs chooses them at
-random from ``SPREAD * n`` jobs."""
 
 
 class JobTaker:
@@ -123,6 +118,7 @@ class JobTaker:
         self._share = OldestShare()
         self._percent = 0
         self._due = 0
+        self._shares = Shares(jobs.layout.workers)
         self.looked_at = time.monotonic()
         self._worker_id = ""
         self._typical_s = AHEAD_S
@@ -210,23 +206,19 @@ class JobTaker:
         # Many jobs are chosen at a time if they must wait for a limit, because ``own_jobs`` moves
         # them to "deferred", or if they require tags that this worker lacks.
         reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
-        # If other workers were faster in the last try, the jobs are chosen at random. If each
-        # worker chose the first jobs, the same conflict would occur again.
-        passed_over = _CHANCE.randrange(reach * (SPREAD - 1) + 1) if self._contended else 0
+        share = self._shares.current(self._worker_id, self._feed.worker_count, time.monotonic())
         paused_count = waiting.paused_count
         oldest = self._take_oldest(count) if self._percent else []
         reach -= len(oldest)
         affinity = self._affinity()
-        choice = waiting.choose(
-            passed_over + reach if reach else 0, time.monotonic(), affinity, self._control.allows
-        )
+        choice = waiting.choose(share.of * reach, time.monotonic(), affinity, self._control.allows)
         if len(choice.jobs) + len(oldest) < count:
             self._executor_control.note_waiting(0)
         if choice.jobs or oldest:
-            first = first_to_take(choice.jobs, reach) if choice.jobs else 0
-            for candidate in (*choice.jobs[:first], *choice.jobs[first + reach :]):
+            picked, others = split(choice.jobs, reach, share)
+            for candidate in others:
                 waiting.put_back(candidate)
-            self._own([*oldest, *choice.jobs[first : first + reach]], rooms, len(oldest))
+            self._own([*oldest, *picked], rooms, len(oldest))
             self._idle_since = time.monotonic()
             self._wake.set()
             return None
@@ -337,6 +329,8 @@ class JobTaker:
         if self._percent:
             lost = sum(candidate.job.name not in there for candidate in chosen[:oldest])
             self._share.note(len(picked.owned), self._due - lost, self._percent)
+        if gone:
+            self._shares.note_lost(time.monotonic())
         self._on_step("taken", [job.name for job in picked.owned])
         self._give(picked.owned, rooms)
 
@@ -399,14 +393,3 @@ class JobTaker:
     def _on_control(self, _: object) -> None:
         self._control_stale.set()
         self._wake.set()
-
-
-def first_to_take(chosen: Sequence[Candidate], count: int) -> int:
-    """Return the position of the first of ``count`` chosen jobs that a worker tries to take.
-
-    The jobs before it are left to other workers. None of them has a greater priority than the jobs
-    that the worker tries to take.
-    """
-    priority = chosen[0].job.priority
-    alike = next((n for n, one in enumerate(chosen) if one.job.priority != priority), len(chosen))
-    return max(0, alike - count)

@@ -10,7 +10,7 @@ does not know the client: it uses a `Link`. It imports this package, the errors 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import TypeVar
 
 from zoolet.client.errors import (
     NoAuthError,
@@ -23,6 +23,7 @@ from zoolet.client.errors import (
 )
 from zoolet.jobs.errors import UnknownQueueError
 from zoolet.jobs.znodes.deadlines import Deadline
+from zoolet.jobs.znodes.job_znodes import Znode, znode_of, znodes_of
 from zoolet.jobs.znodes.link import Events, Link, Watch
 from zoolet.jobs.znodes.operations import (
     Create,
@@ -35,7 +36,6 @@ from zoolet.jobs.znodes.requests import REPLY_LOST, Requests, refused
 from zoolet.jobs.znodes.server_clock import ServerClock
 from zoolet.model import paths
 from zoolet.model.acl import AclList
-from zoolet.model.results import ZnodeData
 from zoolet.model.stat import Stat
 
 T = TypeVar("T")
@@ -44,18 +44,6 @@ READ_AT_ONCE = 50
 """Znodes in one multiRead. A job has a few hundred bytes, so the reply stays under 64 KiB."""
 EXIST_AT_ONCE = 500
 """Znodes whose existence one multiRead checks; its reply has no data."""
-
-FORBIDDEN_VERSION: Final = -1
-"""The version that stands for "no READ permission" in a result about many znodes."""
-
-
-class Znode(NamedTuple):
-    """A znode's data, its version, the number of its children, and its creation time."""
-
-    data: bytes
-    version: int
-    children: int
-    created_ms: int
 
 
 class MissingError(UnknownQueueError):
@@ -127,7 +115,7 @@ class Znodes:
     def get(self, path: str, watch: Watch | None = None) -> Znode | None:
         """Return a znode and set a watch; None, without a watch, if the znode does not exist."""
         try:
-            return _znode(self._requests.ask(lambda s: self._link.get(path, watch, s), path))
+            return znode_of(self._requests.ask(lambda s: self._link.get(path, watch, s), path))
         except NoNodeError:
             return None
 
@@ -139,7 +127,7 @@ class Znodes:
         found: list[Znode | None] = []
         for some in _parts(wanted, READ_AT_ONCE):
             answers = self._requests.ask(partial(self._link.read_many, some, ()))
-            found += [_znode_read(answer) for answer in answers.data]
+            found += znodes_of(answers.data)
         return found
 
     def children_of_all(self, wanted: Sequence[str]) -> list[list[str]]:
@@ -193,8 +181,9 @@ class Znodes:
         answers = self._requests.ask(
             lambda s: self._link.read_many(data_of, others, s, watched=wanted)
         )
-        znodes = [_znode_read(answer) for answer in answers.data]
-        return znodes, [not isinstance(found, NoNodeError) for found in answers.children]
+        return znodes_of(answers.data), [
+            not isinstance(found, NoNodeError) for found in answers.children
+        ]
 
     def count_children(self, path: str) -> int:
         """Return the number of a znode's children; 0 if the znode does not exist."""
@@ -410,18 +399,3 @@ class Znodes:
 def _parts(wanted: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(wanted), size):
         yield wanted[start : start + size]
-
-
-def _znode(answer: ZnodeData) -> Znode:
-    # Other programs can create znodes without data, which is None.
-    stat = answer.stat
-    return Znode(answer.data or b"", stat.version, stat.num_children, stat.ctime)
-
-
-def _znode_read(answer: ZnodeData | ZooKeeperError) -> Znode | None:
-    """Return the znode of one read of a multiRead; without data if READ permission is missing."""
-    if isinstance(answer, NoNodeError):
-        return None
-    if isinstance(answer, ZooKeeperError):
-        return Znode(b"", FORBIDDEN_VERSION, 0, 0)
-    return _znode(answer)

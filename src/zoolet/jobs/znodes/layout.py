@@ -30,25 +30,19 @@ system's records.
 
 import re
 import uuid
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError, UnreadableJobError
+from zoolet.jobs.errors import JobNotFoundError, UnknownQueueError
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_names import JobName
-from zoolet.jobs.records.job_values import (
-    TIME_LIMIT_MS,
-    WAITS_FOR_BATCH,
-    WAITS_FOR_LIMIT,
-    WAITS_FOR_TIME,
-)
 from zoolet.jobs.records.settings import QueueSettings
-from zoolet.jobs.records.transitions import STATES_IN, Place
+from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.znodes.connection import link_of
-from zoolet.jobs.znodes.edge import FORBIDDEN_VERSION, READ_AT_ONCE, MissingError, Znode, Znodes
+from zoolet.jobs.znodes.edge import READ_AT_ONCE, MissingError, Znodes
+from zoolet.jobs.znodes.job_znodes import JobPaths, read_job, read_jobs
 from zoolet.jobs.znodes.link import Watch
 from zoolet.model.acl import AclList
 from zoolet.model.acl_texts import format_acl
@@ -91,6 +85,7 @@ class Layout:
         self._acl_of_new: AclList | None = None
         self.znodes.acl = self._acl
         self._place = {place: self.znodes.path(place) for place in Place}
+        self._job_paths: JobPaths | None = None
 
     # --- The queue as a whole
 
@@ -120,6 +115,7 @@ class Layout:
         """Replace the settings of the queue."""
         self.znodes.set(self.znodes.path(SETTINGS), settings.encode())
         self._settings = settings
+        self._job_paths = None
 
     def check(self) -> None:
         """Raise UnknownQueueError if there is no queue at this root."""
@@ -184,17 +180,27 @@ class Layout:
 
     # --- Paths
 
+    @property
+    def job_paths(self) -> JobPaths:
+        """The paths of jobs. A caller that needs many of them keeps this object."""
+        if self._job_paths is not None:
+            return self._job_paths
+        found = JobPaths(self._place, self.settings.shards)
+        if self._settings is not None:
+            self._job_paths = found
+        return found
+
     def place(self, place: Place) -> str:
         """Return the path of a place."""
         return self._place[place]
 
     def shard_of(self, dataset: str, groupid: str) -> int:
         """Return the number of the shard that has the jobs of a group."""
-        return zlib.crc32(f"{dataset}:{groupid}".encode()) % self.settings.shards
+        return self.job_paths.shard_of(dataset, groupid)
 
     def shard(self, place: Place, shard: int) -> str:
         """Return the path of a shard in a place; in a queue with one shard, the place's path."""
-        return self._place[place] if self.is_flat else f"{self._place[place]}/{shard:03d}"
+        return self.job_paths.shard(place, shard)
 
     def page(self, place: Place, shard: int, page: str) -> str:
         """Return the path of a page; if ``page`` is "" (no pages), that of the shard."""
@@ -202,14 +208,7 @@ class Layout:
 
     def job(self, place: Place, name: str) -> str:
         """Return the path of a job in a place."""
-        if self.is_flat:
-            return f"{self._place[place]}/{name}"
-        parsed = job_names.parse(name)
-        if parsed is None:
-            raise JobNotFoundError(f"{name!r} is not the name of a job")
-        shard = self.shard_of(parsed.dataset, parsed.groupid)
-        page = "" if place == Place.OWNED else page_name(parsed.priority, parsed.page)
-        return f"{self.page(place, shard, page)}/{name}"
+        return self.job_paths.job(place, name)
 
     def unowned(self, name: str) -> str:
         """Return the path of a job in unowned."""
@@ -291,11 +290,9 @@ class Layout:
         found: list[Job | None] = []
         for start in range(0, len(names), READ_AT_ONCE):
             some = names[start : start + READ_AT_ONCE]
-            answers = self.znodes.get_all([self.job(place, name) for name in some])
-            found += [
-                None if znode is None else read_job(place, name, znode)
-                for name, znode in zip(some, answers, strict=True)
-            ]
+            job_paths = self.job_paths
+            answers = self.znodes.get_all([job_paths.job(place, name) for name in some])
+            found += read_jobs(place, some, answers)
         return found
 
     def watch_done(self, wanted: Sequence[tuple[str, Watch]]) -> list[tuple[Job | None, bool]]:
@@ -397,11 +394,6 @@ class Layout:
         return None
 
 
-def page_name(priority: int, number: int) -> str:
-    """Return the name of a page, from the priority of its jobs and its number in the shard."""
-    return f"{priority:03d}-{number:06d}"
-
-
 def page_order(page: str) -> tuple[int, int]:
     """Return the sort key of pages: greater priorities first, then older pages first."""
     priority, _, number = page.partition("-")
@@ -423,36 +415,3 @@ def parse_names(children: Iterable[str]) -> list[JobName]:
 
 PAGE_NUMBER_DIGITS = 10
 _PAGE = re.compile(rf"\d{{3}}-\d{{6,{PAGE_NUMBER_DIGITS}}}", re.ASCII)
-
-
-def _may_be_deferred(job: Job) -> bool:
-    if job.waits_for == WAITS_FOR_TIME:
-        return job.not_before_ms is not None
-    if job.waits_for == WAITS_FOR_LIMIT:
-        return job.limit is not None
-    return job.waits_for == WAITS_FOR_BATCH and job.batch is not None
-
-
-def read_job(place: Place, name: str, znode: Znode) -> Job:
-    """Return the job of a znode, or a stand-in if the znode's value is not a valid job.
-
-    The stand-in is a FAILED job whose error says why (`Job.stand_in`). So every reader sees the
-    unreadable value, and a program that would move the job moves the stand-in to done.
-    """
-    try:
-        job = Job.decode(name, znode.data, znode.version)
-    except UnreadableJobError as error:
-        reason = str(error)
-        if znode.version == FORBIDDEN_VERSION:
-            reason = f"this client cannot read {name}: give it the READ permission on the znode"
-    else:
-        if job.state not in STATES_IN[place]:
-            reason = f"{name} is in {place}, but its value says that its state is {job.state}"
-        elif place == Place.OWNED and job.worker is None:
-            reason = f"{name} is in owned, but its value names no worker"
-        elif place == Place.DEFERRED and not _may_be_deferred(job):
-            reason = f"{name} is in deferred, but its value does not say why the job waits"
-        else:
-            return job
-    at_ms = min(max(0, znode.created_ms), TIME_LIMIT_MS)
-    return Job.stand_in(name, znode.data, znode.version, at_ms, reason)

@@ -18,8 +18,7 @@ from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS
 from zoolet.jobs.records.json_values import EncodedJson
 from zoolet.jobs.records.transitions import STATES_IN, JobState, Place
-from zoolet.jobs.znodes.edge import Znode
-from zoolet.jobs.znodes.layout import read_job
+from zoolet.jobs.znodes.job_znodes import Znode, read_job
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

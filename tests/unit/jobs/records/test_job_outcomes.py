@@ -20,8 +20,7 @@ from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.records.job_values import MAX_ATTEMPTS_LIMIT
 from zoolet.jobs.records.texts import json_size_bytes
 from zoolet.jobs.records.transitions import JobState, Place
-from zoolet.jobs.znodes.edge import Znode
-from zoolet.jobs.znodes.layout import read_job
+from zoolet.jobs.znodes.job_znodes import Znode, read_job
 
 
 def draft(**changes: Any) -> Job:
