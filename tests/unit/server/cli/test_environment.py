@@ -29,8 +29,8 @@ from zoolet.server.zoo_cfg.reading import read_config
         ("-Dzookeeper.skipACL", {"zookeeper.skipACL": ""}, ()),
         ("  -server\t-XX:+UseG1GC\n", {}, ("-server", "-XX:+UseG1GC")),
         ("-Dzookeeperx.a=1 -Dcom.x=secret", {}, ("-Dzookeeperx.a=...", "-Dcom.x=...")),
-        ("zookeeper.a=1", {}, ("zookeeper.a=1",)),
-        ("-javaagent:/x.jar=7070:/c.yaml", {}, ("-javaagent:/x.jar=7070:/c.yaml",)),
+        ("zookeeper.a=1", {}, ("zookeeper.a=...",)),
+        ("-javaagent:/x.jar=7070:/c.yaml", {}, ("-javaagent:/x.jar=...",)),
     ],
 )
 def test_flags(text: str, properties: dict[str, str], ignored: tuple[str, ...]) -> None:
