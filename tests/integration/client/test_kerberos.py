@@ -421,7 +421,7 @@ def test_a_mirror_logs_in_on_both_sides(started: Started, tmp_path: Path) -> Non
         path = client.create(f"/source-{os.getpid()}", b"x", acl=BOB_ONLY).path
         target = path.replace("source", "target")
         client.create(f"{path}/a", b"y", acl=BOB_ONLY)
-        sides = [f"{hosts_of(started)}{each}" for each in (path, target)]
+        sides = (f"{hosts_of(started)}{path}", f"{hosts_of(started)}{target}")
         state = tmp_path / "state.sqlite"
         both = ("--from-auth", f"kerberos:{login}", "--to-auth", f"kerberos:{login}")
         status, text = run_here(*sides, state, "--once", *both)
