@@ -176,9 +176,9 @@ class KerberosLogin:
         )
         try:
             thread.start()
-        except BaseException:
+        except RuntimeError as error:  # the system has no more threads
             del self._running[key]
-            raise
+            future.set_exception(TicketError(f"no thread for Kerberos: {error}"))
         return future
 
     def _run(
@@ -189,9 +189,13 @@ class KerberosLogin:
     ) -> None:
         try:
             found = work()
-        except BaseException as error:  # noqa: BLE001 -- who waits for the future raises it
+        except TicketError as error:
             self._end(key)
             future.set_exception(error)
+        except Exception as error:
+            log.exception("a ticket of Kerberos could not be asked for")
+            self._end(key)
+            future.set_exception(TicketError(f"no ticket of Kerberos: {error!r}"))
         else:
             self._end(key)
             future.set_result(found)
