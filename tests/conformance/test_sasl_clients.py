@@ -4,6 +4,7 @@ Each case runs the same program with both servers, and compares all that it saw.
 kazoo, Apache's shell, Java's client and Curator, and zoolet's own client.
 """
 
+import asyncio
 import contextlib
 import importlib.util
 import json
@@ -40,7 +41,8 @@ from tests.support.kerberos import (
 from tests.support.sasl import PROVIDER
 from tests.support.sasl_client_programs import GUARDED
 from tests.support.waiting import wait_until
-from zoolet.client import ACL, Client
+from zoolet.client import ACL, AsyncClient, Client, ClientOptions, Credential
+from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.acl import Id
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
@@ -325,12 +327,16 @@ class Secure(NamedTuple):
     Attributes:
         hosts: the address of the secure port.
         options: the options of a Java program, for TLS and Kerberos.
+        user: bob's name in ACLs.
+        login: the login of zoolet's clients.
+        ca: the certificate of the CA.
     """
 
     hosts: str
-    mechanism: str
     options: tuple[str, ...]
     user: str
+    login: Credential
+    ca: Path
 
 
 @pytest.fixture(params=["digest", "kerberos"])
@@ -342,7 +348,6 @@ def mechanism(request: pytest.FixtureRequest) -> str:
 def secure(
     request: pytest.FixtureRequest, mechanism: str, tmp_path: Path, apache_jars: Path
 ) -> Iterator[Secure]:
-    require_gateway(apache_jars)
     authority = trustme.CA()
     ca, store = tmp_path / "ca.pem", tmp_path / "store.pem"
     authority.cert_pem.write_to_path(ca)
@@ -356,7 +361,9 @@ def secure(
         module = f'{KERBEROS_MODULE} required useKeyTab=true keyTab="{own}" principal="{user}"'
         jaas = jaas_of_server(tmp_path, keytab, f"Client {{ {module}; }};\n")
         options = java_options(realm, jaas)
+        login = Credential("kerberos", f"keytab={own}")
     else:
+        login = Credential("sasl", "bob:bob s3cret")
         user, jaas = "bob", tmp_path / "jaas.conf"
         client = f'{DIGEST_MODULE} required username="bob" password="bob s3cret"'
         jaas.write_text(f"{USERS}Client {{ {client}; }};\n")
@@ -384,7 +391,7 @@ def secure(
         f"-Dzookeeper.ssl.trustStore.location={ca}",
     )
     with running:
-        yield Secure(f"localhost:{port.number}", mechanism, (*options, *tls), user)
+        yield Secure(f"localhost:{port.number}", (*options, *tls), user, login, ca)
     port.release()
 
 
@@ -397,7 +404,22 @@ def write_store(path: Path, certificate: trustme.LeafCert) -> None:
     )
 
 
+def test_zoolets_clients_with_tls(secure: Secure) -> None:
+    options = ClientOptions(auth=(secure.login,), tls=TlsFiles(secure.ca), connect_timeout_s=20)
+
+    async def scenario() -> None:
+        async with AsyncClient(secure.hosts, options) as client:
+            assert (await client.get("/own")).data == b"x"
+
+    with Client(secure.hosts, options) as client:
+        client.create("/own", b"x", acl=(ACL(31, Id("sasl", secure.user)),))
+        asyncio.run(scenario())
+        client._engine.drop_connection("a test")
+        assert ("sasl", secure.user) in [(who.scheme, who.id) for who in client.who_am_i()]
+
+
 def test_the_client_of_java_with_tls(secure: Secure, apache_jars: Path) -> None:
+    require_gateway(apache_jars)
     with java(apache_jars, secure.options) as classes:
         zookeeper = classes.org.apache.zookeeper
         client = zookeeper.ZooKeeper(secure.hosts, 8000, None)
@@ -417,6 +439,7 @@ def test_the_client_of_java_with_tls(secure: Secure, apache_jars: Path) -> None:
 
 def test_curator_with_tls(secure: Secure, apache_jars: Path) -> None:
     """Curator's ACLs, counter and lock, all as the user of SASL."""
+    require_gateway(apache_jars)
     with java(apache_jars, secure.options) as classes:
         curator = classes.org.apache.curator
         retry = curator.retry.RetryOneTime(1000)

@@ -31,7 +31,9 @@ from zoolet.client import (
     AuthFailedError,
     Client,
     ClientOptions,
+    ConnectionLossError,
     Credential,
+    DeadlineError,
     NoAuthError,
     NoServerError,
     SessionState,
@@ -161,6 +163,33 @@ def test_a_reconnect_needs_no_kdc(started: Started) -> None:
             wait_until(lambda: states.count(SessionState.CONNECTED) >= 1, "a connection")
         finally:
             started.realm.start()
+
+
+def test_the_cache_is_read_for_each_connection(started: Started, tmp_path: Path) -> None:
+    """Whoever renews the tickets in a cache replaces it."""
+    cache = started.realm.log_in(tmp_path / "cache")
+    with Client(hosts_of(started), options_of(f"cache={cache}")) as client:
+        states: list[SessionState] = []
+        client.add_listener(states.append)
+        started.realm.log_in(tmp_path / "new", "ann").replace(cache)
+        client._engine.drop_connection("a test")
+        wait_until(lambda: SessionState.CONNECTED in states, "a connection")
+        names = [who.id for who in client.who_am_i() if who.scheme == "sasl"]
+        assert names == [f"ann@{REALM}"]
+
+
+def test_a_client_without_tickets_waits_for_them(started: Started, tmp_path: Path) -> None:
+    """Calls fail at their time limit, and succeed after kinit; the session goes on."""
+    cache = started.realm.log_in(tmp_path / "cache")
+    with Client(hosts_of(started), options_of(f"cache={cache}")) as client:
+        session_id = client.session_id
+        cache.unlink()
+        client._engine.drop_connection("a test")
+        with pytest.raises((DeadlineError, ConnectionLossError)):
+            client.exists("/", timeout_s=0.3)
+        started.realm.log_in(cache)
+        assert client.exists("/") is not None
+        assert client.session_id == session_id
 
 
 def failure_of(started: Started, text: str, exceptions: type[Exception] = NoServerError) -> str:
@@ -421,7 +450,7 @@ def test_a_mirror_logs_in_on_both_sides(started: Started, tmp_path: Path) -> Non
         path = client.create(f"/source-{os.getpid()}", b"x", acl=BOB_ONLY).path
         target = path.replace("source", "target")
         client.create(f"{path}/a", b"y", acl=BOB_ONLY)
-        sides = [f"{hosts_of(started)}{each}" for each in (path, target)]
+        sides = (f"{hosts_of(started)}{path}", f"{hosts_of(started)}{target}")
         state = tmp_path / "state.sqlite"
         both = ("--from-auth", f"kerberos:{login}", "--to-auth", f"kerberos:{login}")
         status, text = run_here(*sides, state, "--once", *both)

@@ -162,7 +162,6 @@ class KerberosLogin:
             if time.monotonic() < self._renew_at_s or self._running or self._last is None:
                 return
             key = self._last
-            self._renew_at_s = time.monotonic() + _LEAST_PAUSE_S  # if the renewal fails
             self._start(key, lambda: self._renew(*key))
 
     def _start(
@@ -175,7 +174,11 @@ class KerberosLogin:
         thread = threading.Thread(
             target=self._run, args=(key, future, work), name="zoolet-kerberos", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads
+            del self._running[key]
+            future.set_exception(TicketError(f"no thread for Kerberos: {error}"))
         return future
 
     def _run(
@@ -186,9 +189,13 @@ class KerberosLogin:
     ) -> None:
         try:
             found = work()
-        except BaseException as error:  # noqa: BLE001 -- who waits for the future raises it
+        except TicketError as error:
             self._end(key)
             future.set_exception(error)
+        except Exception as error:
+            log.exception("a ticket of Kerberos could not be asked for")
+            self._end(key)
+            future.set_exception(TicketError(f"no ticket of Kerberos: {error!r}"))
         else:
             self._end(key)
             future.set_result(found)
@@ -198,18 +205,25 @@ class KerberosLogin:
             del self._running[key]
 
     def _renew(self, host: str, ip: str) -> KerberosExchange:
-        expired_s = self._expires_s
+        expired_s, reason = self._expires_s, "the KDC gives no new ones"
         try:
-            exchange = self._exchange(host, ip)
+            return self._exchange(host, ip)
         except TicketError as error:
-            log.warning("the tickets of Kerberos are not renewed: %s", error)
+            reason = str(error)
             raise
-        left_s = self._expires_s - time.monotonic()
-        if self._expires_s > expired_s:
-            log.info("renewed the tickets of Kerberos; they are valid for %.0f s", left_s)
-        else:
-            log.warning("the KDC gives no new tickets; the old ones are valid for %.0f s", left_s)
-        return exchange
+        finally:
+            left_s = self._expires_s - time.monotonic()
+            if self._expires_s > expired_s:
+                log.info("renewed the tickets of Kerberos; they are valid for %.0f s", left_s)
+            else:
+                log.warning(
+                    "the tickets of Kerberos are not renewed: %s; they are valid for %.0f s",
+                    reason,
+                    max(0.0, left_s),
+                )
+                pause_s = max(_LEAST_PAUSE_S, left_s / 4) if left_s > 0 else _LONGEST_PAUSE_S
+                with self._lock:
+                    self._renew_at_s = time.monotonic() + min(pause_s, _LONGEST_PAUSE_S)
 
     def _exchange(self, host: str, ip: str) -> KerberosExchange:
         if (advice := missing("gssapi")) is not None:
@@ -240,9 +254,6 @@ class KerberosLogin:
             if now_s + lifetime_s > self._expires_s + _LEAST_PAUSE_S:
                 self._expires_s = now_s + lifetime_s
                 self._renew_at_s = now_s + lifetime_s * RENEWS_AT
-            elif now_s >= self._renew_at_s:
-                pause_s = max(_LEAST_PAUSE_S, lifetime_s / 4)
-                self._renew_at_s = now_s + min(_LONGEST_PAUSE_S, pause_s)
 
     def _credentials(self, gssapi: Any) -> tuple[Any, float]:
         """Return the credentials; those of a keytab with the seconds for which they are valid."""

@@ -86,8 +86,11 @@ class Acceptor:
             raise SaslError(f"the ticket is refused: {reason_of(error)}") from None
 
     def wrap(self, context: Any, message: bytes) -> bytes:
-        """Return a message with its checksum."""
-        wrapped: bytes = self._raw.wrap(context, message, confidential=False).message
+        """Return a message with its checksum. Raises SaslError."""
+        try:
+            wrapped: bytes = self._raw.wrap(context, message, confidential=False).message
+        except self._error as error:  # for example, the ticket has expired meanwhile
+            raise SaslError(f"the ticket cannot be used: {reason_of(error)}") from None
         return wrapped
 
     def unwrap(self, context: Any, token: bytes) -> bytes:
@@ -99,9 +102,12 @@ class Acceptor:
         return message
 
     def text_of(self, name: Any) -> str:
-        """Return a name as Kerberos shows it, like ``service/host@REALM``."""
-        text: bytes = self._raw.display_name(name, name_type=False).name
-        return text.decode(errors="replace")
+        """Return a name as Kerberos shows it, like ``service/host@REALM``. Raises SaslError."""
+        try:
+            text: bytes = self._raw.display_name(name, name_type=False).name
+            return text.decode()
+        except (self._error, UnicodeDecodeError) as error:
+            raise SaslError(f"the name in the ticket cannot be shown: {error}") from None
 
 
 class _Stage(Enum):

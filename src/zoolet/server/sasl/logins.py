@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from zoolet.model.acl import Id
+from zoolet.server.common.errors import ServerError
 from zoolet.server.sasl.exchanges import DigestExchange, Exchange
-from zoolet.server.sasl.principals import NameRules
+from zoolet.server.sasl.principals import NameRules, PrincipalError
 from zoolet.server.sasl.users import Users
 from zoolet.server.zoo_cfg.config import SaslConfig
 
@@ -25,7 +26,7 @@ class SaslLogins:
 
     Raises:
         UsersError: the users cannot be read.
-        ServerError: Kerberos cannot be used.
+        ServerError: Kerberos or the rules for names cannot be used.
     """
 
     def __init__(self, config: SaslConfig) -> None:
@@ -39,12 +40,15 @@ class SaslLogins:
             from zoolet.server.sasl.kerberos import Acceptor as New  # noqa: PLC0415 -- rare
 
             self._acceptor = New(config.kerberos)
-        self._names = NameRules(
-            config.name_rules,
-            "" if self._acceptor is None else self._acceptor.default_realm,
-            removes_host=config.removes_host,
-            removes_realm=config.removes_realm,
-        )
+        try:
+            self._names = NameRules(
+                config.name_rules,
+                "" if self._acceptor is None else self._acceptor.default_realm,
+                removes_host=config.removes_host,
+                removes_realm=config.removes_realm,
+            )
+        except PrincipalError as error:
+            raise ServerError(f"security.auth_to_local cannot be used: {error}") from None
 
     def begin(self, token: bytes) -> Exchange:
         """Return a new authentication; ``token`` is the client's first one.

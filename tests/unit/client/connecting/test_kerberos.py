@@ -1,5 +1,6 @@
 """The tickets of a client, and its authentications with servers that send anything."""
 
+import logging
 import random
 import socket
 import threading
@@ -151,6 +152,28 @@ def test_no_ticket(keytab: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(TicketError, match=message):
             prepared(kerberos_login(text))
+
+
+def test_a_renewal_without_a_kdc_is_tried_again(
+    realm: Realm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    realm.run("kadmin.local", "-q", "addprinc -randkey -maxlife 4s short")
+    login = kerberos_login(f"keytab={realm.write_keytab(tmp_path / 'keytab', 'short')}")
+    caplog.set_level(logging.INFO)
+    prepared(login)
+
+    def logged(text: str) -> bool:
+        login.look()
+        return text in caplog.text
+
+    realm.stop()
+    try:
+        wait_until(lambda: logged("the tickets of Kerberos are not renewed"), "a warning")
+    finally:
+        realm.start()
+    login._renew_at_s = 0.0  # not the pause after a failure: the test need not wait for it
+    wait_until(lambda: logged("renewed the tickets of Kerberos"), "a renewal")
+    prepared(login)
 
 
 def test_a_name_of_the_dns_counts_if_it_leads_back() -> None:

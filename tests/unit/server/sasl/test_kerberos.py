@@ -1,13 +1,16 @@
 """GSSAPI on the server: tokens in any order, settings that cannot be used."""
 
+import contextlib
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.kerberos import SERVER, GssClient, Realm, realm_in
+from tests.support.kerberos import PASSWORD, SERVER, GssClient, Realm, realm_in
+from tests.support.waiting import wait_until
 from zoolet.model.acl import Id
 from zoolet.server.common.errors import ServerError
 from zoolet.server.sasl.exchanges import DigestExchange, NoReplyError, SaslError
@@ -82,6 +85,24 @@ def test_another_krb5_conf(realm: Realm, keytab: Path, monkeypatch: pytest.Monke
     acceptor = Acceptor(config_of(keytab)._replace(krb5_conf=str(realm.krb5_conf)))
     assert acceptor.default_realm == "EXAMPLE.ORG"
     assert os.environ["KRB5_CONFIG"] == str(realm.krb5_conf)
+
+
+def test_a_ticket_that_expires_during_the_exchange(
+    realm: Realm, keytab: Path, tmp_path: Path
+) -> None:
+    """The server accepts the rest or refuses it; no other error comes."""
+    login = ("bob", PASSWORD, "-l", "2s")
+    client = GssClient(realm.log_in(tmp_path / "short", *login))
+    exchange = logins_of(keytab).begin(b"\x60")
+    answer = exchange.step(client.step())
+    assert answer is not None
+    client.step(answer)
+    end_s = time.time() + 3
+    wait_until(lambda: time.time() > end_s, "the end of the ticket")
+    with contextlib.suppress(SaslError):
+        assert (exchange.step(b"") or b"")[:2] == b"\x05\x04"
+        exchange.step(b"no choice")
+    assert exchange.identity is None
 
 
 @pytest.mark.parametrize("seed", range(20))
