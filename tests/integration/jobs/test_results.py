@@ -19,7 +19,9 @@ from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, wr
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, Job, JobRequest, JobState, ResultStoreError
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.results import store
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.results.store import sqlite_id
 
 LARGE, SMALL = 100_000, 10
 SITE = """
@@ -277,3 +279,24 @@ def test_a_store_that_cannot_be_used_is_a_clear_error(dispatcher: Dispatcher, ur
     with pytest.raises(ResultStoreError, match="Use an SQLAlchemy URL") as raised:
         reader.put("key", b"1")
     assert "secret" not in str(raised.value)
+
+
+def test_the_report_of_a_worker_does_not_wait_for_a_locked_file(
+    dispatcher: Dispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SQLITE_WAIT_S", 3600.0)
+    path = tmp_path / "locked.db"
+    own_id = sqlite_id(path)
+    known, unknown = (ResultReader(dispatcher.queue, f"sqlite:///{path}") for _ in range(2))
+    for reader in (known, unknown):
+        assert reader.check() is None
+    assert known.about()["result_store"]["id"] == own_id
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert known.about()["result_store"]["id"] == own_id
+        assert "id" not in unknown.about()["result_store"]
+    assert unknown.about()["result_store"]["id"] == own_id
+    # Another file has another id.
+    path.unlink()
+    assert known.about()["result_store"]["id"] is None
+    assert sqlite_id(path) == known.about()["result_store"]["id"] != own_id
