@@ -103,6 +103,8 @@ class FeatureUsers:
         yield "features: moves", list(wrong_moves(found.history))
         for feature in self.features:
             self._guarded(feature, partial(_check, feature, found))
+            if not self.stage.counts[f"{feature.name}: rounds"]:
+                feature.problem("no round was completed")
             yield (
                 f"features: {feature.name}",
                 [text for name, text in self.stage.found if name == feature.name],

@@ -19,9 +19,10 @@ DISTURBED = re.compile(r"was lost|SIGKILL|watcher was killed|cancelled|expired")
 """Errors of attempts that the soak test itself ended."""
 SKEW_MS = 50
 """A run is written and a txn is logged by two processes, each with its own reading of the clock."""
-WINDOW_SHARE = 50
+WINDOW_SHARE = 25
 """A kill may come between "the task starts" and the first line that the task writes. So one attempt
-without a line is no proof, but more than one for this number of kills is."""
+without a line is no proof, but more than one for this number of kills is. If the reply to "the task
+starts" is lost or late, because of a fault of the connection or a freeze, this time is longer."""
 
 _MOVES = {
     "": {"unowned", "deferred"},
@@ -41,7 +42,7 @@ class Facts:
         runs: by the number of a job.
         plans: the batches that were submitted, by name.
         results: how often a follower got each job of a batch.
-        kills: how many times processes with tasks were killed.
+        kills: how many times processes with tasks were killed or frozen, or lost replies.
     """
 
     history: History

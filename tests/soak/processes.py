@@ -28,6 +28,7 @@ GRACE_MS = 3000
 EXECUTOR_PROGRAM = "executor_program"
 _TAG = "SOAK_WORKER="
 _LOG_SHOWN_CHARACTERS = 1500
+_STACKS_LIMIT_S = 3.0
 
 
 def now_ms() -> int:
@@ -114,7 +115,8 @@ class WorkerProcess:
         options = [option.replace("TAG", tag) for option in kind.options]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "zoolet", "worker", "--server", hosts, "--queue", kind.root,
+                [sys.executable, "-X", "faulthandler", "-m", "zoolet", "worker",
+                 "--server", hosts, "--queue", kind.root,
                  "--import-path", str(HERE), "--session-timeout-ms", str(SESSION_TIMEOUT_MS),
                  "--grace-ms", str(GRACE_MS), "--connect-timeout-ms", "60000", *options],
                 stdin=subprocess.DEVNULL,
@@ -151,6 +153,15 @@ class WorkerProcess:
         """End it by kill -9."""
         self.expected_statuses += (-signal.SIGKILL,)
         self.send(signal.SIGKILL)
+
+    def stacks(self) -> str:
+        """End it by SIGABRT, and return the stacks of its threads, which it writes to its log."""
+        self.expected_statuses += (-signal.SIGABRT,)
+        size = self.log_path.stat().st_size
+        self.send(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STACKS_LIMIT_S)
+        return self.log_path.read_bytes()[size:].decode(errors="replace")
 
     def others(self) -> list["Marked"]:
         """Return its executors, their tasks, and what they started."""

@@ -5,6 +5,7 @@ submitted must come to an end. Then the workers stop, and the invariants are che
 """
 
 import logging
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -27,6 +28,8 @@ END_S = 120.0
 """How long after the last fault everything must have come to an end."""
 SHARDS = (1, 1, 4)
 SHOWN = 8
+_HIDES_STARTS = re.compile("killed|frozen|workers lost|workers held|workers cut off")
+"""The faults after which a worker may not know that it has recorded a start."""
 _SHOWN_CHARACTERS = 800
 STORED_CHECKED = 200
 
@@ -68,7 +71,7 @@ def soak(home: Path, seed: int, seconds: float, workers: int = 2) -> Report:
         world.server.start()
         check_stored_results(world, stored[-STORED_CHECKED:], home)
     runs = read_runs(home)
-    kills = sum(count for name, count in faults.counts.items() if "killed" in name)
+    kills = sum(count for name, count in faults.counts.items() if _HIDES_STARTS.search(name))
     kills += world.restarts
     problems = [("while it ran", world.problems)]
     problems += all_checks(Facts(history, runs, users.planned, users.results, kills))

@@ -187,7 +187,7 @@ class World:
         if not self.unreachable.overlaps(asked_ms, now_ms()):
             self.problem(
                 f"worker {worker.tag} was asked to stop {now_ms() - asked_ms} ms ago, and runs"
-                f" still:\n{worker.log_end()}",
+                f" still, see its log:\n{worker.stacks()}",
                 worker,
             )
         worker.kill()

@@ -33,6 +33,7 @@ from zoolet.jobs.records.job_outcomes import without_task
 from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
 from zoolet.jobs.records.transitions import Event
 from zoolet.jobs.znodes import failure_log
+from zoolet.jobs.znodes.failure_log import FailureSwitch
 from zoolet.testing import ServerProcess
 
 HOOKS = """
@@ -60,7 +61,7 @@ class Leaving(JobHooks):
 WRITE = """
 import json, os, sys, time
 job = json.load(sys.stdin)
-line = json.dumps([job["name"], os.environ["ZOOLET_REASON"], job["finished_ms"]])
+line = json.dumps([job["job"], os.environ["ZOOLET_REASON"], job["finished_ms"]])
 with open(sys.argv[1], "a") as file:
     file.write(line + "\\n")
 with open(sys.argv[1] + ".pids", "a") as file:
@@ -272,6 +273,36 @@ def test_failures_are_not_noted_without_hooks(
     start_worker()
     assert next_result(dispatcher.submit_batch([TROUBLE])).state is JobState.FAILED
     assert client.exists(f"{ROOT}/failures") is None
+
+
+def test_a_program_that_has_failed_jobs_before_learns_of_the_first_hook(
+    dispatcher: Dispatcher,
+    client: KazooClient,
+    start_worker: StartWorker,
+    tasks: Path,
+    calls_file: Path,
+) -> None:
+    queue = dispatcher.queue
+    assert queue.register("w")
+
+    def fail_one() -> str:
+        [name] = dispatcher.submit("pipe_tasks:trouble", max_attempts=1, tags=["nobody"]).names
+        queue.fail(queue.own_job(name, "w"), "no")
+        return name
+
+    fail_one()
+    switch = FailureSwitch(queue.layout)
+    assert not switch.is_on()
+    start_worker(*command(tasks, calls_file))
+    wait_until(switch.is_on, "the event of the watch")
+    # The watches of one session have the order of the change, and the queue's came first.
+    name = fail_one()
+    wait_until(lambda: [call[0] for call in calls(calls_file)] == [name], "a call")
+    wait_until(lambda: notes(client) == [], "no notes")
+    client.delete(f"{ROOT}/failures", recursive=True)
+    wait_until(lambda: client.exists(f"{ROOT}/failures/line"), "the new parent of the notes")
+    name = fail_one()
+    wait_until(lambda: name in [call[0] for call in calls(calls_file)], "another call")
 
 
 def test_hooks_continue_if_the_notes_were_deleted(

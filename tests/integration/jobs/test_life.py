@@ -36,7 +36,6 @@ from zoolet.jobs import (
     Worker,
 )
 from zoolet.jobs.housekeeping import line
-from zoolet.jobs.housekeeping.place import PlaceInLine
 from zoolet.jobs.znodes.edge import Znodes
 from zoolet.jobs.znodes.operations import Operation, SetData
 
@@ -191,28 +190,6 @@ def test_jobs_behind_those_of_a_paused_dataset_start(client: KazooClient, server
     with Worker(server.hosts, ROOT):
         # None is no number: it is called, and that is what matters.
         assert {job.state for job in all_results(batch)} == {JobState.FAILED}
-
-
-def test_a_new_session_during_a_look_is_not_first_in_line(
-    client: KazooClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    znodes = Dispatcher(client, ROOT, create=True).queue.layout.znodes
-    place = PlaceInLine(znodes, f"{ROOT}/keeper", lambda: None)
-    children = znodes.children
-
-    def with_new_session(path: str) -> list[str]:
-        found = children(path)
-        place.line_up()
-        return found
-
-    with monkeypatch.context() as patch:
-        patch.setattr(znodes, "children", with_new_session)
-        assert not place.look()
-    assert not place.is_first
-    # Its old ephemeral is first now, as that of a session that has not ended yet.
-    assert not place.look()
-    client.delete(f"{ROOT}/keeper/{min(client.get_children(f'{ROOT}/keeper'))}")
-    assert place.look()
 
 
 def test_a_worker_whose_place_in_line_was_deleted_keeps_house_later(

@@ -21,7 +21,9 @@ from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, Job, JobRequest, JobState, ResultStoreError
 from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.results import store
 from zoolet.jobs.results.reader import ResultReader
+from zoolet.jobs.results.store import sqlite_id
 
 LARGE, SMALL = 100_000, 10
 DOWN = "postgresql+psycopg://nobody@127.0.0.1:1/none"
@@ -400,3 +402,26 @@ def next_result_of_queue(dispatcher: Dispatcher, wanted: JobRequest) -> Job:
     [name] = dispatcher.submit_batch([wanted]).names
     wait_until(lambda: dispatcher.queue.find(name).has_ended, "the end of the job")
     return dispatcher.queue.find(name)
+
+
+def test_the_report_of_a_worker_does_not_wait_for_a_locked_file(
+    dispatcher: Dispatcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SQLITE_WAIT_S", 3600.0)
+    path = tmp_path / "locked.db"
+    own_id = sqlite_id(path)
+    known, unknown = (
+        ResultReader(dispatcher.queue, {"default": f"sqlite:///{path}"}) for _ in range(2)
+    )
+    for reader in (known, unknown):
+        assert reader.check() is None
+    assert known.about()["result_store"]["id"] == own_id
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert known.about()["result_store"]["id"] == own_id
+        assert "id" not in unknown.about()["result_store"]
+    assert unknown.about()["result_store"]["id"] == own_id
+    # Another file has another id.
+    path.unlink()
+    assert known.about()["result_store"]["id"] is None
+    assert sqlite_id(path) == known.about()["result_store"]["id"] != own_id

@@ -49,7 +49,7 @@ class FailureCommand(JobHooks):
     def job_failed(self, failure: JobFailure) -> None:
         """Run the command, and log its output."""
         job, reason = failure
-        value = {"name": job.name, "reason": reason, **json.loads(job.encode())}
+        value = {"job": job.name, "reason": reason, **json.loads(job.encode())}
         variables = {
             "ZOOLET_QUEUE": self._queue,
             "ZOOLET_JOB": job.name,

@@ -94,6 +94,7 @@ class Mover:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._znodes = layout.znodes
+        self._failures = failure_log.FailureSwitch(layout)
 
     def move(self, moves: Sequence[Move], worker: str | None = None) -> list[Move]:
         """Make these moves, in as few multis as possible, and return the moves that were made.
@@ -156,7 +157,7 @@ class Mover:
             if batch not in without.logs:
                 operations.append(batch_log.entry(self._layout, batch, jobs))
                 owners.append(batch)
-        if failures and not without.notes:
+        if failures and not without.notes and self._failures.is_on():
             operations.append(failure_log.note(self._layout, failures))
             owners.append(failure_log.FAILURES)
         return operations, owners

@@ -136,6 +136,8 @@ class ResultReader:
         self._lock = threading.RLock()
         self._store: ResultStore | None = None
         self._opened_url = ""
+        self._reported: tuple[str, dict[str, Any]] = ("", {})
+        """The URL of a SQLite file, and what the last report said about it."""
         self.problem: str | None = None
         """The reason why large results cannot be stored; None: no reason is known."""
 
@@ -366,8 +368,12 @@ class ResultReader:
         """Return the fields about the result store for a worker's report."""
         url = self._opened_url
         about: dict[str, Any] = {"place": place_of(url) if url else None}
+        # A report must not wait for a lock, because jobs wait for the report.
         with contextlib.suppress(ResultStoreError):
             path = sqlite_path(url)
             if path is not None:
-                about |= {"host": socket.gethostname(), "id": existing_id(path)}
+                found = existing_id(path, wait_s=0.0)
+                self._reported = url, {"host": socket.gethostname(), "id": found}
+        if self._reported[0] == url:
+            about |= self._reported[1]
         return {"result_store": about, "result_store_problem": self.problem}

@@ -341,8 +341,10 @@ def sqlite_path(url: str) -> Path | None:
     return Path(path).absolute()
 
 
-def sqlite_id(path: Path) -> str:
+def sqlite_id(path: Path, wait_s: float | None = None) -> str:
     """Return the random id in a SQLite file; create the file and the id if they do not exist.
+
+    ``wait_s`` is the time, in seconds, for which the file may be locked; None: `_SQLITE_WAIT_S`.
 
     Raises:
         ResultStoreError: the file cannot be used.
@@ -350,7 +352,9 @@ def sqlite_id(path: Path) -> str:
     make_directory(path)
     try:
         with (
-            contextlib.closing(sqlite3.connect(path, timeout=_SQLITE_WAIT_S)) as connection,
+            contextlib.closing(
+                sqlite3.connect(path, timeout=_SQLITE_WAIT_S if wait_s is None else wait_s)
+            ) as connection,
             connection,
         ):
             connection.execute(
@@ -368,14 +372,16 @@ def sqlite_id(path: Path) -> str:
         raise kind(f"the result store {path} cannot be used: {error}") from None
 
 
-def existing_id(path: Path) -> str | None:
+def existing_id(path: Path, wait_s: float | None = None) -> str | None:
     """Return the random id in a SQLite file; None if the file does not exist yet.
+
+    ``wait_s`` is the time limit of `sqlite_id`.
 
     Raises:
         ResultStoreError: the file cannot be used, or cannot be created.
     """
     if path.exists():
-        return sqlite_id(path)
+        return sqlite_id(path, wait_s)
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

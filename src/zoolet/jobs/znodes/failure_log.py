@@ -24,6 +24,36 @@ _LINE: Final = "line"
 _PREFIX: Final = "f-"
 
 
+class FailureSwitch:
+    """Whether failures are noted: whether the parent of the notes exists.
+
+    Only the first call sends a request, and the first one after a change.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._is_on = False
+        self._is_stale = True
+        self._changes = 0
+
+    def is_on(self) -> bool:
+        """Return whether failures are noted."""
+        if not self._is_stale:
+            return self._is_on
+        changes = self._changes
+        found = self._layout.znodes.exists(failures_path(self._layout), self._stir)
+        self._is_on = found
+        self._is_stale = False
+        if self._changes != changes:
+            # The watch was triggered in the meantime.
+            self._is_stale = True
+        return found
+
+    def _stir(self, _: object) -> None:
+        self._changes += 1
+        self._is_stale = True
+
+
 def failures_path(layout: Layout) -> str:
     """Return the path of the parent of all notes."""
     return layout.znodes.path(FAILURES)
@@ -40,7 +70,7 @@ def note_path(layout: Layout, note: str) -> str:
 
 
 def note(layout: Layout, failures: Mapping[str, NotedFailure]) -> Create:
-    """Return the operation that creates a note; refused if no worker has had such hooks."""
+    """Return the operation that creates a note; refused if the parent of the notes is missing."""
     return Create(layout.znodes.path(FAILURES, _PREFIX), encode_note(failures), sequence=True)
 
 

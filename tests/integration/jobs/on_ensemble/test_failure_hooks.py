@@ -14,7 +14,7 @@ WRITE = """
 import json, sys
 job = json.load(sys.stdin)
 with open(sys.argv[1], "a") as file:
-    file.write(json.dumps([job["name"], job["reason"]]) + "\\n")
+    file.write(json.dumps([job["job"], job["reason"]]) + "\\n")
 """
 EACH = 10
 

@@ -40,7 +40,7 @@ def test_the_command_gets_the_job(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     found = failure(error="no\0 \ud800" + "x" * 5000)
     FailureCommand(command, "/jobs/q", TIMEOUT_MS).job_failed(found)
     job, variables = json.loads((tmp_path / "file").read_text())
-    assert (job["name"], job["state"], job["reason"]) == (found.job.name, "FAILED", "attempt")
+    assert (job["job"], job["state"], job["reason"]) == (found.job.name, "FAILED", "attempt")
     assert job["parameters"] == {"n": 1}
     assert variables[:4] == ["/jobs/q", found.job.name, "m:f", "attempt"]
     assert variables[4].startswith("no ?xxx")
