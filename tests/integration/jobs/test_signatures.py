@@ -18,6 +18,15 @@ from kazoo.client import KazooClient
 
 from tests.fuzz.queue_values import any_value
 from tests.support.jobs import ROOT, WorkerProcess, all_results, next_result, write_tasks
+from tests.support.signed_jobs import (
+    CHANGED,
+    SIGNED_TASKS,
+    ended,
+    note,
+    notes,
+    rewrite,
+    update,
+)
 from tests.support.signing import write_keys
 from tests.support.waiting import wait_until
 from zoolet.cli import main
@@ -32,57 +41,9 @@ from zoolet.jobs import (
     SigningKeyError,
     Worker,
 )
-from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.signing.signatures import SIGNED
 
 StartWorker = Callable[..., WorkerProcess]
-
-SIGNED_TASKS = """
-import pathlib
-from zoolet.jobs import current_job
-
-def note(group, parameters):
-    with (pathlib.Path(__file__).parent / "notes").open("a") as file:
-        file.write(f"{parameters['n']} {parameters['text']}\\n")
-    return parameters
-
-def spawn(group, parameters):
-    batch = current_job().dispatcher.submit("signed_tasks:note", parameters=parameters)
-    return batch.names
-
-def fail(group, parameters):
-    raise ValueError("this task fails")
-
-def add(results):
-    return sum(results)
-
-def count(rows, parameters):
-    return len(rows)
-"""
-CHANGED: dict[str, Any] = {
-    "task": "evil_tasks:run",
-    "parameters": {"n": 0, "text": "changed"},
-    "max_attempts": 7,
-    "key": "0" * 64,
-    "submission": "other-0",
-    "submitted_ms": 1,
-    "backoff_ms": 1,
-    "timeout_ms": 60_000,
-    "not_before_ms": None,
-    "expires_ms": 4_000_000_000_000,
-    "batch": "other",
-    "receives": "text",
-    "soft_timeout_ms": 1000,
-    "jitter_percent": 1,
-    "source": {"loader": "evil_tasks:run", "options": {}, "columns": None, "position": {}},
-    "tags": ["gpu"],
-    "limit_key": "k",
-    "trace": "00-1-2-01",
-    "priority": 9,
-    "dataset": "other",
-    "groupid": "other",
-}
-"""Another valid value of each signed field of a job."""
 
 
 @pytest.fixture
@@ -118,43 +79,6 @@ def stranger(server: Any, dispatcher: Dispatcher) -> Iterator[Dispatcher]:
 def start(start_worker: StartWorker, keys: Path) -> StartWorker:
     """Start workers with the keys."""
     return lambda *options, **more: start_worker("--signing-keys", str(keys), *options, **more)
-
-
-def note(number: int, text: str = "as signed", **changes: Any) -> JobRequest:
-    parameters = {"n": number, "text": text}
-    return JobRequest("signed_tasks:note", parameters=parameters, **changes)
-
-
-def notes(tasks: Path) -> list[str]:
-    path = tasks / "notes"
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def rewrite(client: KazooClient, name: str, change: Callable[[dict[str, Any]], None]) -> str:
-    """Change the value of a waiting job, and its name if that follows; return the name."""
-    path = f"{ROOT}/unowned/{name}"
-    value = json.loads(client.get(path)[0])
-    before = dict(value)
-    change(value)
-    new = name
-    if value["priority"] != before["priority"]:
-        new = f"entry-{value['priority']:03d}-{name.split('-', 2)[2]}"
-    if (value["dataset"], value["groupid"]) != (before["dataset"], before["groupid"]):
-        start, sequence = f"entry-{value['priority']:03d}", name.rpartition("-")[2]
-        new = f"{start}-{value['dataset']}:{value['groupid']}-{sequence}"
-    client.delete(path)
-    client.create(f"{ROOT}/unowned/{new}", json.dumps(value).encode())
-    return new
-
-
-def update(change: dict[str, Any], value: dict[str, Any]) -> None:
-    value.update(change)
-
-
-def ended(dispatcher: Dispatcher, names: list[str]) -> list[Job]:
-    queue = dispatcher.queue
-    wait_until(lambda: len(queue.layout.read(Place.DONE, names)) == len(names), "the end of jobs")
-    return queue.layout.read(Place.DONE, names)
 
 
 def test_a_job_with_a_changed_value_does_not_run(

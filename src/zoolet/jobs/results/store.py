@@ -248,7 +248,7 @@ class ResultStore:
             while True:
                 try:
                     if tables not in self._made:
-                        tables.create_all(self._engine)
+                        self._create(tables)
                         self._made.append(tables)
                     with self._engine.begin() as connection:
                         return work(connection)
@@ -266,9 +266,17 @@ class ResultStore:
 
     def _connection(self) -> Any:
         if not self._is_made:
-            self._tables.create_all(self._engine)
+            self._create(self._tables)
             self._is_made = True
         return self._engine.begin()
+
+    def _create(self, tables: Any) -> None:
+        """Create tables that do not exist; another program may create them at the same time."""
+        errors = self._sa.exc
+        try:
+            tables.create_all(self._engine)
+        except (errors.OperationalError, errors.ProgrammingError, errors.IntegrityError):
+            tables.create_all(self._engine)
 
     def _ask(self, what: str, work: Callable[[], Any], timeout_s: float | None = None) -> Any:
         """Run ``work`` in a thread and return its result; stop waiting after ``timeout_s``.

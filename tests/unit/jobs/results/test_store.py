@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
@@ -84,6 +85,22 @@ def test_calls_that_store_the_same_key_at_once_all_succeed(database: Database) -
             assert store.get("key") in values
     for one in (store, *others):
         one.close()
+
+
+def test_programs_that_create_the_tables_at_once_all_succeed(tmp_path: Path) -> None:
+    for round_ in range(10):
+        stores = [ResultStore(f"sqlite:///{tmp_path}/{round_}.db") for _ in range(4)]
+        together = Barrier(len(stores))
+
+        def put(store: ResultStore, together: Barrier = together) -> None:
+            together.wait()
+            store.put("key", b"value")
+
+        with ThreadPoolExecutor(len(stores)) as pool:
+            list(pool.map(put, stores))
+        for store in stores:
+            assert store.get("key") == b"value"
+            store.close()
 
 
 def test_a_call_ends_if_a_server_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
