@@ -35,7 +35,7 @@ from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
 from zoolet.jobs.worker.selection import Affinity, Candidate
-from zoolet.jobs.worker.shares import Shares, split
+from zoolet.jobs.worker.shares import Shares
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 
 log = logging.getLogger(__name__)
@@ -215,9 +215,12 @@ class JobTaker:
         if len(choice.jobs) + len(oldest) < count:
             self._executor_control.note_waiting(0)
         if choice.jobs or oldest:
-            picked, others = split(choice.jobs, reach, share)
+            now = time.monotonic()
+            picked, others, fill_at = self._shares.divide(choice.jobs, reach, share, now)
             for candidate in others:
                 waiting.put_back(candidate)
+            if not picked and not oldest:
+                return fill_at
             self._own([*oldest, *picked], rooms, len(oldest))
             self._idle_since = time.monotonic()
             self._wake.set()

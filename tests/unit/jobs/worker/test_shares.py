@@ -8,6 +8,7 @@ from zoolet.jobs.records import job_names
 from zoolet.jobs.worker.selection import Candidate
 from zoolet.jobs.worker.shares import (
     CONTENDED_S,
+    LEAVE_S,
     NAMES_HOLD_S,
     SHARES_MOST,
     Share,
@@ -86,6 +87,42 @@ def test_a_job_of_a_worker_that_is_busy_waits_for_few_other_jobs(seed: int) -> N
         ended += numbers(chosen)
         waiting = others + waiting[2 * count :]
     assert all(abs(place - number) <= 2 * count for place, number in enumerate(ended))
+
+
+@pytest.mark.parametrize(
+    ("priorities", "count", "taken"),
+    [([5] * 4, 3, [1, 3]), ([5] * 4, 1, [1]), ([5], 3, []), ([9, 5, 5, 5], 3, [])],
+)
+def test_a_worker_leaves_the_jobs_of_other_shares(
+    priorities: list[int], count: int, taken: list[int]
+) -> None:
+    chosen, others = split(candidates(priorities), count, Share(1, 2), may_fill=False)
+    assert numbers(chosen) == taken
+    assert sorted(numbers(chosen) + numbers(others)) == list(range(len(priorities)))
+
+
+def test_a_worker_leaves_jobs_only_for_a_while() -> None:
+    shares, waiting, share = Shares(list), candidates([0] * 3), Share(1, 2)
+    picked, others, again_at = shares.divide(waiting, 3, share, 10.0)
+    assert (numbers(picked), numbers(others), again_at) == ([1], [0, 2], 10.0 + LEAVE_S)
+    # A job that comes in the meantime does not prolong the wait.
+    picked, others, again_at = shares.divide(others, 3, share, 10.0 + LEAVE_S / 2)
+    assert (picked, numbers(others), again_at) == ([], [0, 2], 10.0 + LEAVE_S)
+    picked, others, again_at = shares.divide(others, 3, share, 10.0 + LEAVE_S)
+    assert (numbers(picked), others, again_at) == ([0, 2], [], None)
+    # The next jobs are left again.
+    assert shares.divide(waiting, 3, share, 20.0)[2] == 20.0 + LEAVE_S
+
+
+def test_a_worker_with_enough_jobs_in_its_share_does_not_wait() -> None:
+    shares = Shares(list)
+    picked, _, again_at = shares.divide(candidates([0] * 8), 4, Share(0, 2), 0.0)
+    assert (numbers(picked), again_at) == ([0, 2, 4, 6], None)
+
+
+def test_a_worker_without_rivals_leaves_nothing() -> None:
+    picked, others, again_at = Shares(list).divide(candidates([0] * 3), 2, Share(), 0.0)
+    assert (numbers(picked), numbers(others), again_at) == ([0, 1], [2], None)
 
 
 def test_a_worker_has_a_share_only_for_a_while_after_a_lost_try() -> None:
