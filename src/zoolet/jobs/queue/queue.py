@@ -2,8 +2,7 @@
 
 `zoolet.jobs.queue.moves` moves jobs and documents the invariants of moves.
 `zoolet.jobs.submit.submission` submits jobs, and `zoolet.jobs.housekeeping.removal` removes jobs.
-This module imports `zoolet.jobs.errors`, `zoolet.jobs.records` and other modules of its package. It
-changes only znodes of its own queue.
+This module changes only znodes of its own queue.
 """
 
 import logging
@@ -265,8 +264,8 @@ class JobQueue:
         """
         unknown = "jobs may have been submitted"
         with self._znodes.within(timeout_s, "submit", unknown=unknown, each_request=True):
-            name_now = KeyNamer(self.layout).name_now
-            submitter = Submitter(self.layout, self.clock_ms, name_now, self.signer)
+            namer = KeyNamer(self.layout)
+            submitter = Submitter(self.layout, self.clock_ms, namer.name_now, self.signer)
             return submitter.submit(requests, reuse=reuse)
 
     # --- A worker's moves
