@@ -273,10 +273,14 @@ class ResultStore:
     def _create(self, tables: Any) -> None:
         """Create tables that do not exist; another program may create them at the same time."""
         errors = self._sa.exc
-        try:
-            tables.create_all(self._engine)
-        except (errors.OperationalError, errors.ProgrammingError, errors.IntegrityError):
-            tables.create_all(self._engine)
+        # A try fails if another program has just created a table, which happens once for a table.
+        for _ in tables.tables:
+            try:
+                tables.create_all(self._engine)
+            except (errors.OperationalError, errors.ProgrammingError, errors.IntegrityError):
+                continue
+            return
+        tables.create_all(self._engine)
 
     def _ask(self, what: str, work: Callable[[], Any], timeout_s: float | None = None) -> Any:
         """Run ``work`` in a thread and return its result; stop waiting after ``timeout_s``.
