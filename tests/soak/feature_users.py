@@ -103,7 +103,8 @@ class FeatureUsers:
         yield "features: moves", list(wrong_moves(found.history))
         for feature in self.features:
             self._guarded(feature, partial(_check, feature, found))
-            if not self.stage.counts[f"{feature.name}: rounds"]:
+            # A short run on a busy machine may have only a round that a fault has hidden.
+            if not any(key.startswith(f"{feature.name}: rounds") for key in self.stage.counts):
                 feature.problem("no round was completed")
             yield (
                 f"features: {feature.name}",
