@@ -8,7 +8,6 @@ Invariants: no failure of this socket ends or delays the program. A report that 
 is sent by the event loop.
 """
 
-import asyncio
 import logging
 import socket
 from collections.abc import MutableMapping
@@ -63,6 +62,8 @@ class ServiceManager:
         Without a watchdog, this method returns after the first report. ``status`` is the line that
         ``systemctl status`` shows.
         """
+        import asyncio  # noqa: PLC0415 -- takes 10 ms; the callers of coroutines have imported it
+
         await self._deliver(f"READY=1\n{_status(status)}")
         while self.watchdog_interval_s is not None:
             await asyncio.sleep(self.watchdog_interval_s)
@@ -91,6 +92,8 @@ class ServiceManager:
 
     async def _deliver(self, report: str) -> None:
         """Send a report, again and again while the service manager's queue is full."""
+        import asyncio  # noqa: PLC0415 -- as above
+
         while not self._send(report):
             await asyncio.sleep(_RETRY_S)
 

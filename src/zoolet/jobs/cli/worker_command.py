@@ -17,7 +17,7 @@ from zoolet.jobs.cli.options import Target, errors_as_messages, queue_options
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
 from zoolet.jobs.hooks.job_hooks import JobHooks, load_hooks
-from zoolet.jobs.worker import health_server
+from zoolet.jobs.worker import health
 from zoolet.jobs.worker.executor_control import IDLE_LEAST_S, IDLE_S
 from zoolet.jobs.worker.service_reports import ServiceReports
 from zoolet.jobs.worker.task_histograms import TaskHistograms
@@ -165,7 +165,7 @@ TIMEOUT_MS = 30_000
 )
 @click.option(
     "--health-address",
-    default=health_server.ADDRESS,
+    default=health.ADDRESS,
     show_default=True,
     help="Address of --health-port; 0.0.0.0 for probes from other hosts.",
 )
@@ -313,8 +313,10 @@ def _tell_started(target: Target, running: Worker, hosts: str, options: dict[str
 
 def _serve_health(running: Worker, port: int, address: str) -> None:
     """Serve the health from the start on, so that probes see a worker that starts."""
+    from zoolet.jobs.worker.health_server import HealthServer  # noqa: PLC0415 -- http takes 8 ms
+
     try:
-        server = health_server.HealthServer(running.health, port, address)
+        server = HealthServer(running.health, port, address)
     except OSError as error:
         raise click.ClickException(
             f"cannot serve the health on {address}, port {port}: {error}"

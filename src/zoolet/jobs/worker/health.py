@@ -9,6 +9,8 @@ This module sends no requests to a server, and imports nothing of zoolet.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+ADDRESS = "127.0.0.1"
+"""The address on which the health is served if no other one is given."""
 LOOK_LIMIT_S = 60.0
 """If a connected worker has not looked for jobs for this time, in seconds, it is not live. A worker
 looks each second, unless it waits for a reply of its server."""

@@ -19,11 +19,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from zoolet.jobs.worker.health import WorkerHealth
+from zoolet.jobs.worker.health import ADDRESS, WorkerHealth
 
 log = logging.getLogger(__name__)
 
-ADDRESS = "127.0.0.1"
 REQUEST_LIMIT_S = 5.0
 CONNECTIONS_MOST = 16
 
