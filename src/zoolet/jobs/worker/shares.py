@@ -6,7 +6,8 @@ jobs. Invariants:
 
 - A worker passes over only jobs of the same priority as the jobs that it tries to take.
 - A worker that has room for more jobs than its share has waits `LEAVE_S`, and then also takes the
-  first jobs of the other shares. So no job waits for long, even if its worker is busy.
+  first jobs of the other shares. So no job waits for long, even if its worker is busy. A worker
+  whose share has no job does not wait.
 - A worker without rivals takes jobs in their order.
 
 This module imports other modules of its package.
@@ -106,7 +107,8 @@ def split(
         return list(chosen[:count]), list(chosen[count:])
     own = [n for n in range(alike) if chosen[n].job.sequence % share.of == share.number]
     picked = set(own[:count])
-    for number in range(alike if may_fill else 0):
+    # A worker without own jobs does not wait: the other workers may not know these jobs yet.
+    for number in range(alike if may_fill or not own else 0):
         if len(picked) == count:
             break
         picked.add(number)
