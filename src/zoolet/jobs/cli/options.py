@@ -55,6 +55,12 @@ def errors_as_messages() -> Iterator[None]:
         raise click.ClickException(printable(str(error)) or type(error).__name__) from error
 
 
+def _queue_paths(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(_queue_path(context, parameter, value) for value in values)
+
+
 def _queue_path(_: click.Context, __: click.Parameter, value: str) -> str:
     if (reason := paths.reason_invalid(value)) is not None:
         raise click.BadParameter(f"{value!r} is not a valid znode path: {reason}")
@@ -119,6 +125,27 @@ _queue_option = click.option(
     help="Path of the queue's root, like /jobs/flights.",
 )
 
+
+class _OnePath(click.types.StringParamType):
+    """A path; the value of an environment variable is one path, also if it has spaces."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [rv]
+
+
+_queues_option = click.option(
+    "--queue",
+    "roots",
+    type=_OnePath(),
+    multiple=True,
+    required=True,
+    envvar=QUEUE_VARIABLE,
+    show_envvar=True,
+    callback=_queue_paths,
+    help="Path of the queue's root, like /jobs/flights. May be repeated: the queues share the"
+    " executors.",
+)
+
 _server_option = click.option(
     "--server",
     "hosts",
@@ -146,8 +173,29 @@ def queue_options(command: Callable[..., None]) -> Callable[..., None]:
         connection = settings_of(hosts, **{name: values.pop(name) for name in CONNECTION_VALUES})
         command(target=Target(connection, root, Printer(is_json=output == "json")), **values)
 
+    return _with_options(run, _queue_option)
+
+
+def queues_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select several queues; the command gets ``target`` and ``roots``.
+
+    The target has the first queue.
+    """
+
+    @functools.wraps(command)
+    def run(*, hosts: str, roots: tuple[str, ...], output: str, **values: Any) -> None:
+        connection = settings_of(hosts, **{name: values.pop(name) for name in CONNECTION_VALUES})
+        target = Target(connection, roots[0], Printer(is_json=output == "json"))
+        command(target=target, roots=roots, **values)
+
+    return _with_options(run, _queues_option)
+
+
+def _with_options(
+    run: Callable[..., None], queue_option: Callable[[Callable[..., None]], Callable[..., None]]
+) -> Callable[..., None]:
     found: Callable[..., None] = connection_options(_output_option(run))
-    for option in (_server_option, _queue_option):
+    for option in (_server_option, queue_option):
         found = option(found)
     return found
 

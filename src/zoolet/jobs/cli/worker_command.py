@@ -12,12 +12,14 @@ from typing import Any
 
 import click
 
-from zoolet.jobs.cli.options import Target, errors_as_messages, queue_options
+from zoolet.jobs.cli.options import Target, errors_as_messages, queues_options
+from zoolet.jobs.cli.queue_values import queues_of
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
 from zoolet.jobs.hooks.job_hooks import load_hooks
 from zoolet.jobs.worker import health_server
 from zoolet.jobs.worker.executor_control import IDLE_LEAST_S, IDLE_S
+from zoolet.jobs.worker.served_queues import WorkerQueue
 from zoolet.jobs.worker.service_reports import ServiceReports
 from zoolet.jobs.worker.task_histograms import TaskHistograms
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
@@ -25,10 +27,21 @@ from zoolet.process.service_manager import ServiceManager
 
 
 @click.command()
-@queue_options
+@queues_options
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="PATH=NUMBER",
+    help="Share of a queue, compared with the other queues that have waiting jobs.  [default: 1]",
+)
 @click.option(
     "--loader",
-    help="Function that loads a group of data: module:function. Without it, tasks get None.",
+    "loaders",
+    multiple=True,
+    metavar="[PATH=]NAME",
+    help="Function that loads a group of data: module:function. Without it, tasks get None. With"
+    " PATH=, it is for the data of one --queue.",
 )
 @click.option(
     "--executors",
@@ -134,7 +147,11 @@ from zoolet.process.service_manager import ServiceManager
 )
 @click.option(
     "--result-store",
-    help="URL of the store of large results. Without it, the URL in the queue's settings is used.",
+    "result_stores",
+    multiple=True,
+    metavar="[PATH=]URL",
+    help="URL of the store of large results. Without it, the URL in the queue's settings is used."
+    " With PATH=, it is for one --queue.",
 )
 @click.option(
     "--metrics-port",
@@ -185,6 +202,10 @@ from zoolet.process.service_manager import ServiceManager
 def worker(
     *,
     target: Target,
+    roots: tuple[str, ...],
+    weights: tuple[str, ...],
+    loaders: tuple[str, ...],
+    result_stores: tuple[str, ...],
     session_timeout_ms: int,
     executor_idle_ms: int,
     grace_ms: int,
@@ -198,7 +219,7 @@ def worker(
     log_format: str,
     **options: Any,
 ) -> None:
-    """Take jobs from a queue and run them, until SIGTERM or Ctrl-C.
+    """Take jobs from one or several queues and run them, until SIGTERM or Ctrl-C.
 
     SIGHUP replaces the executors when their jobs have ended, so that they load new code.
     """
@@ -208,25 +229,29 @@ def worker(
     sys.path[:0] = [str(path.resolve()) for path in import_paths]
     set_up(log_level, LogFormat(log_format))
     become_init()
+    queues, loader, result_store = queues_of(roots, weights, loaders, result_stores)
     with errors_as_messages():
         connection = replace(target.connection, session_timeout_ms=session_timeout_ms)
         hooks = load_hooks(hook_names)
         histograms = None if metrics_port is None else TaskHistograms()
         running = Worker(
             connection,
-            target.root,
+            queues=queues,
+            loader=loader,
+            result_store=result_store,
             executor_idle_s=executor_idle_ms / 1000,
             hooks=[*hooks, *([histograms] if histograms is not None else [])],
             **options,
         )
 
     def on_started() -> None:
-        _tell_started(target, running, connection.hosts, options)
+        said = options | {"loader": loader}
+        _tell_started(target, running, connection.hosts, queues, said)
         if metrics_port is not None:
             _serve_metrics(running, metrics_port, histograms)
 
     reports = ServiceReports(
-        running, target.root, status_file, ServiceManager.take(os.environ, os.getpid())
+        running, roots, status_file, ServiceManager.take(os.environ, os.getpid())
     )
     if health_port is not None:
         _serve_health(running, health_port, health_address)
@@ -237,19 +262,31 @@ def worker(
         raise click.ClickException(f"the worker ended: {reason}") from running.failure
 
 
-def _tell_started(target: Target, running: Worker, hosts: str, options: dict[str, Any]) -> None:
+def _tell_started(
+    target: Target,
+    running: Worker,
+    hosts: str,
+    queues: dict[str, WorkerQueue],
+    options: dict[str, Any],
+) -> None:
     kind = "threads" if options["threads"] else "processes"
     loader = options["loader"]
+    answer = {
+        "worker": running.worker_id,
+        "queue": target.root,
+        "server": hosts,
+        "executors": running.executor_count,
+        "kind": kind,
+        "loader": loader,
+    }
+    named = f"queue {target.root}"
+    if len(queues) > 1:
+        answer["queues"] = {root: one.weight for root, one in queues.items()}
+        weights = [f"{root} (weight {one.weight})" for root, one in queues.items()]
+        named = f"queues {', '.join(weights)}"
     target.printer.answer(
-        {
-            "worker": running.worker_id,
-            "queue": target.root,
-            "server": hosts,
-            "executors": running.executor_count,
-            "kind": kind,
-            "loader": loader,
-        },
-        f"worker {running.worker_id}: queue {target.root} on {hosts},"
+        answer,
+        f"worker {running.worker_id}: {named} on {hosts},"
         f" {running.executor_count} executor(s) in {kind}, loader {loader or '(none)'}",
     )
 

@@ -60,10 +60,21 @@ class Housekeeping:
         self._not_before = 0.0
 
     def line_up(self) -> None:
-        """Join the end of the line, because the worker has a new session."""
+        """Join the end of the line, because the worker has registered with a new id.
+
+        If its session is the same, it keeps its place: it would wait behind its own ephemeral.
+        """
+        if self._place is not None and self._znodes.session_id == self._session_id:
+            self._wake.set()
+            return
         self._place = None
         self._is_first = False
         self._wake.set()
+
+    @property
+    def place(self) -> str | None:
+        """The path of the worker's ephemeral in the line; None if it is not in the line."""
+        return None if self._place is None else f"{self._znodes.path(KEEPER)}/{self._place}"
 
     def stop(self) -> None:
         """Let `run` return."""

@@ -59,7 +59,7 @@ STORE_PATIENCE_S = 300.0
 
 @final
 class Tally:
-    """Counts the work of a worker since its start.
+    """Counts the work of a worker in a queue.
 
     Attributes:
         successful: the number of jobs that became SUCCESSFUL.
@@ -154,9 +154,7 @@ class AttemptRecorder:
         on_report: called some seconds after the tally has changed.
         start_thread: starts a thread whose failure ends the worker.
         calls: calls the hooks of the user; None if there are none.
-
-    Attributes:
-        tally: the counts of the worker's work.
+        tally: the counts of the worker's work, which this object increases.
     """
 
     def __init__(
@@ -171,7 +169,8 @@ class AttemptRecorder:
         on_gone: Callable[[str], None],
         on_report: Callable[[], None],
         start_thread: Callable[[Callable[[], None]], object],
-        calls: AttemptCalls | None = None,
+        calls: AttemptCalls | None,
+        tally: Tally,
     ) -> None:
         self._jobs = jobs
         self._hands = hands
@@ -190,7 +189,7 @@ class AttemptRecorder:
         self._closing = threading.Event()
         self._is_drained = False
         """Whether `record` has taken all news that came before `close`."""
-        self.tally = Tally()
+        self.tally = tally
 
     def close(self) -> None:
         """End the recorder's threads; `record` first records all news that came before."""

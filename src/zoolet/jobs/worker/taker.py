@@ -28,9 +28,10 @@ from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.worker.executor_control import ExecutorControl
-from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
+from zoolet.jobs.worker.queue_executors import QueueExecutors
+from zoolet.jobs.worker.queue_shares import QueueShare
 from zoolet.jobs.worker.selection import Affinity, Candidate
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 
@@ -65,6 +66,8 @@ class JobTaker:
         jobs: the queue.
         hands: the jobs in hand; `ExecutorGroup.give` adds the taken jobs.
         executors: the executors that get the jobs.
+        share: decides when this queue may take jobs, and how many, if the worker has several
+            queues.
         wake: an event, set when there may be a job to take.
         seed: a text that differs for each worker, so that workers prefer different shards.
         cache_groups: the number of groups that an executor's cache keeps.
@@ -87,7 +90,8 @@ class JobTaker:
         self,
         jobs: JobQueue,
         hands: JobsInHand,
-        executors: ExecutorGroup,
+        executors: QueueExecutors,
+        share: QueueShare,
         *,
         wake: threading.Event,
         seed: str,
@@ -105,6 +109,7 @@ class JobTaker:
         self._jobs = jobs
         self._hands = hands
         self._executors = executors
+        self._share = share
         self._wake = wake
         self._cache_groups = cache_groups
         self._round_s = round_s
@@ -117,7 +122,6 @@ class JobTaker:
         self._feed = Feed(jobs.layout, seed, wake.set)
         self.looked_at = time.monotonic()
         self._worker_id = ""
-        self._typical_s = AHEAD_S
         self._taking_s = 0.0
         self._contended = False
         self._idle_since = time.monotonic()
@@ -130,7 +134,8 @@ class JobTaker:
 
     def note_duration(self, took_s: float) -> None:
         """Record the duration of an attempt. Any thread may call this method."""
-        self._typical_s = max(took_s, FORGET_SHARE * self._typical_s)
+        share = self._share
+        share.typical_s = max(took_s, FORGET_SHARE * share.typical_s)
 
     def note_cache(self, *, hit: bool) -> None:
         """Record whether the data of an attempt was in the cache. Any thread may call this."""
@@ -183,17 +188,27 @@ class JobTaker:
         return again_at
 
     def _take_some(self) -> float | None:
-        """Take as many jobs as the executors have room for.
+        """Take as many jobs as the executors have room for, if it is the turn of this queue.
 
         Returns the time to try again if no event occurs before it; None if only an event helps.
         """
-        rooms = self._rooms()
-        count = sum(rooms.values())
-        if self._control.paused:
-            self._executor_control.note_waiting(0)
-            return None
-        if not count:
-            return self._count_waiting()
+        with self._share.turn():
+            rooms = self._rooms()
+            if self._control.paused:
+                self._note_waiting(0)
+                self._share.passes(is_idle=True)
+                return None
+            if not rooms:
+                return self._count_waiting()
+            if not self._share.may_take():
+                # When another queue has had its turn, this queue's thread is woken.
+                self._note_waiting(0)
+                return None
+            return self._take_into(rooms)
+
+    def _take_into(self, rooms: dict[int, int]) -> float | None:
+        """Take jobs for executors with room; return the time to try again, as `_take_some` does."""
+        count = self._share.part_of(sum(rooms.values()))
         listed_at = self._feed.refresh()
         waiting = self._feed.waiting
         left_at = self._offer_left()
@@ -208,12 +223,12 @@ class JobTaker:
         affinity = self._affinity()
         choice = waiting.choose(wanted, time.monotonic(), affinity, self._control.allows)
         if len(choice.jobs) < count:
-            self._executor_control.note_waiting(0)
+            self._note_waiting(0)
         if choice.jobs:
             first = first_to_take(choice.jobs, reach)
             for candidate in (*choice.jobs[:first], *choice.jobs[first + reach :]):
                 waiting.put_back(candidate)
-            self._own(choice.jobs[first : first + reach], rooms)
+            self._share.took(self._own(choice.jobs[first : first + reach], rooms, count))
             self._idle_since = time.monotonic()
             self._wake.set()
             return None
@@ -226,18 +241,28 @@ class JobTaker:
             times.append(search_at)
         elif self._feed.search():
             self._wake.set()
+        if not self._wake.is_set():
+            self._share.passes(is_idle=not times)
         return min(times, default=None)
 
     def _count_waiting(self) -> float | None:
         """Report the number of waiting jobs, if executors could be started for them.
 
-        Returns the time to try again if no event occurs before it; None if only an event helps.
+        If other queues share the executors, the number also decides whether this queue claims the
+        next executor. Returns the time to try again if no event occurs before it; None if only an
+        event helps.
         """
-        if not self._executor_control.wants_waiting:
+        if self._share.is_alone and not self._executor_control.wants_waiting:
             return None
         listed_at = self._feed.refresh()
-        self._executor_control.note_waiting(self._feed.waiting.offered_count)
+        count = self._feed.waiting.offered_count
+        self._note_waiting(count)
+        if not count and not self._wake.is_set():
+            self._share.passes(is_idle=listed_at is None)
         return listed_at
+
+    def _note_waiting(self, count: int) -> None:
+        self._executor_control.note_waiting(count, self._share.number)
 
     def _offer_left(self) -> float | None:
         """Offer jobs again that were left to other workers; return the time of the next call."""
@@ -250,7 +275,11 @@ class JobTaker:
 
     def has_room(self, executor: int) -> bool:
         """Return whether an executor has few enough jobs to get more. Any thread may call this."""
-        return self._is_room(self._hands.load(executor), self._ahead())
+        return self._is_room(self._load(executor), self._ahead())
+
+    def _load(self, executor: int) -> int:
+        """Return the number of jobs of an executor; a job of another queue counts by its time."""
+        return self._hands.load(executor) + self._share.load_of_others(executor)
 
     def _is_room(self, load: int, ahead: int) -> bool:
         return load < self._concurrency or load <= ahead // 2
@@ -261,15 +290,18 @@ class JobTaker:
         An executor that makes several attempts at a time may have a job for each of them.
         """
         ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
-        return max(self._concurrency, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
+        return max(
+            self._concurrency, min(AHEAD_JOBS, int(ahead_s / max(self._share.typical_s, 1e-6)))
+        )
 
     def _rooms(self) -> dict[int, int]:
         """Return the number of jobs that each executor has room for; only executors with room."""
         ahead = self._ahead()
-        loads = self._hands.loads()
+        executors = self._executors.open()
+        loads = {number: self._load(number) for number in executors}
         rooms = {
             number: ahead - loads[number]
-            for number, executor in self._executors.open().items()
+            for number, executor in executors.items()
             if self._is_room(loads[number], ahead) and not executor.is_stuck()
         }
         if self._executors.limits_jobs:
@@ -279,26 +311,27 @@ class JobTaker:
         return rooms
 
     def _affinity(self) -> Affinity:
-        held = [executor.held() for executor in self._executors.open().values()]
-        has_room = any(len(groups) < self._cache_groups for groups in held)
-        loaded = frozenset().union(*held)
+        has_room = any(
+            len(executor.held()) < self._cache_groups
+            for executor in self._executors.open().values()
+        )
+        loaded = frozenset().union(*self._executors.held().values())
         round_s = self._round_s if self._has_loader or loaded else 0.0
         return Affinity({*self._hands.groups(), *loaded}, has_room, round_s)
 
-    def _own(self, chosen: list[Candidate], rooms: dict[int, int]) -> None:
-        """Try to take jobs, and give the taken jobs to the executors."""
+    def _own(self, chosen: list[Candidate], rooms: dict[int, int], most: int) -> int:
+        """Try to take up to ``most`` jobs, give them to the executors; return their number."""
         by_name = {candidate.job.name: candidate for candidate in chosen}
         self._on_step("taking", list(by_name))
         began = time.monotonic()
         try:
-            most = sum(rooms.values())
             picked = self._jobs.own_jobs(list(by_name), self._worker_id, most, tags=self._tags)
         except WorkerGoneError as error:
             log.warning("%s", error)
             for candidate in chosen:
                 self._feed.waiting.put_back(candidate)
             self._on_gone(self._worker_id)
-            return
+            return 0
         self._taking_s = (self._taking_s + time.monotonic() - began) / 2
         for job in picked.unreadable:
             log.warning("%s", job.errors[-1].message)
@@ -315,14 +348,13 @@ class JobTaker:
         self._contended = len(gone) > len(picked.owned)
         self._on_step("taken", [job.name for job in picked.owned])
         self._give(picked.owned, rooms)
+        return len(picked.owned)
 
     def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> None:
         """Give each job to an executor with its data, or else to an executor with few groups."""
         given: dict[int, list[Job]] = {}
         having = {
-            group: number
-            for number, executor in self._executors.open().items()
-            for group in executor.held()
+            group: number for number, held in self._executors.held().items() for group in held
         } | self._hands.groups()
         groups = Counter(having.values())
         for job in jobs:
