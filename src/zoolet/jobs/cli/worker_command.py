@@ -245,8 +245,7 @@ def worker(
         )
 
     def on_started() -> None:
-        said = options | {"loader": loader}
-        _tell_started(target, running, connection.hosts, queues, said)
+        _tell_started(target, running, connection.hosts, queues, options | {"loader": loader})
         if metrics_port is not None:
             _serve_metrics(running, metrics_port, histograms)
 

@@ -132,9 +132,7 @@ class Worker:
             attempt_memory_mib=attempt_memory_mib,
             async_concurrency=None if async_concurrency == 1 else async_concurrency,
         )
-        connection, options = _place(
-            hosts, options_by_root(root, queues), session_timeout_ms, connect_timeout_ms
-        )
+        connection, options = _place(hosts, root, queues, session_timeout_ms, connect_timeout_ms)
         served = served_queues(options, loader, result_store)
         counts = (executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib)
         setup = Setup(
@@ -321,7 +319,8 @@ class Worker:
 
 def _place(
     hosts: str | ConnectionSettings,
-    options: Mapping[str, WorkerQueue],
+    root: str,
+    queues: Mapping[str, int | WorkerQueue] | None,
     session_timeout_ms: int,
     connect_timeout_ms: int,
 ) -> tuple[ConnectionSettings, dict[str, WorkerQueue]]:
@@ -330,8 +329,9 @@ def _place(
         hosts = ConnectionSettings(
             hosts, session_timeout_ms=session_timeout_ms, connect_timeout_ms=connect_timeout_ms
         )
+    options = options_by_root(root, queues)
     connection = hosts.moving_chroot(paths.ROOT)[0]
-    return connection, {hosts.moving_chroot(root)[1]: one for root, one in options.items()}
+    return connection, {hosts.moving_chroot(path)[1]: one for path, one in options.items()}
 
 
 def _of_this_process() -> dict[str, Any]:

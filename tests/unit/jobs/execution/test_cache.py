@@ -126,3 +126,16 @@ def test_a_group_of_another_source_is_loaded_again(tmp_path: Path) -> None:
     assert not cache.has("d", "1", source("y"))
     assert cache.get("d", "1", source("y")) == Loaded([{"y": "2"}], cache_hit=False)
     assert cache.held() == {("d", "1")}
+
+
+def test_the_same_names_of_two_queues_are_different_groups() -> None:
+    cache = GroupCache({"0/": lambda *name: ["first", *name], "1/": lambda *name: [*name]}, 3)
+    assert cache.get("d", "1", None, "0/") == (["first", "d", "1"], False, ())
+    assert cache.get("d", "1", None, "1/") == (["d", "1"], False, ())
+    assert cache.held() == {("0/d", "1"), ("1/d", "1")}
+    assert cache.get("d", "1", None, "0/").cache_hit
+    assert not cache.has("d", "1")
+    assert not cache.can_load(None, "2/")
+    # All queues share the limit.
+    cache.get("d", "2", None, "1/")
+    assert cache.get("d", "3", None, "0/").dropped == (("1/d", "1"),)
