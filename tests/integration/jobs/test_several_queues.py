@@ -354,6 +354,26 @@ def test_jobs_of_all_queues_return_when_a_worker_is_killed(
         assert_done_once(dispatcher.queue, batch, jobs)
 
 
+def test_a_worker_that_was_frozen_registers_again_in_all_queues(
+    two: list[Dispatcher], start_worker: Start, tmp_path: Path
+) -> None:
+    blocked = [Blocked(one, tmp_path / f"pipe{n}", 1) for n, one in enumerate(two)]
+    worker = start_worker(*TWO, "--executors", "2", root=A)
+    wait_until(lambda: [running(one) for one in two] == [1, 1], "one job of each queue")
+    before = [one.queue.workers() for one in two]
+    worker.process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: [one.queue.workers() for one in two] == [[], []], "the end of the session")
+    worker.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: all(one.queue.workers() for one in two), "the new ids")
+    assert all(one.queue.workers() != ids for one, ids in zip(two, before, strict=True))
+    for one in blocked:
+        one.release()
+    for dispatcher, batch in zip(two, [one.batch for one in blocked], strict=True):
+        jobs = all_results(batch)
+        assert {len(job.errors) for job in jobs} == {1}
+        assert_done_once(dispatcher.queue, batch, jobs)
+
+
 def test_a_stop_gives_the_jobs_of_all_queues_back(
     two: list[Dispatcher], start_worker: Start, tmp_path: Path
 ) -> None:
