@@ -54,6 +54,7 @@ class QueueShare:
     Attributes:
         typical_s: the estimated duration of the queue's jobs, in seconds.
         hands: the queue's jobs in hand.
+        is_open: whether the worker serves the queue.
         claims: whether the queue claims executors.
         is_idle: whether the queue had no jobs when it claimed last.
         has_yielded: whether the queue took no job in its last turn.
@@ -68,6 +69,7 @@ class QueueShare:
         self._shares = shares
         self.number = number
         self.wake: Callable[[], None] = lambda: None
+        self.is_open = False
         self.claims = False
         self.is_idle = True
         self.has_yielded = False
@@ -85,15 +87,16 @@ class QueueShare:
         get all executors.
         """
         with self._shares.lock:
+            self.is_open = True
             self.hands = hands
             self.wake = wake
             self._running = {}
         self._shares.claim(self)
 
     def close(self) -> None:
-        """End to serve the queue: it does not claim any more."""
+        """End to serve the queue: it does not claim any more, not even in a turn that it has."""
         with self._shares.lock:
-            self.claims, self.is_idle = False, True
+            self.is_open, self.claims, self.is_idle = False, False, True
             self.wake = lambda: None
             self._running = {}
         self._shares.wake_first()
@@ -156,9 +159,14 @@ class QueueShare:
 
     # --- For `QueueShares`, which has the lock
 
+    @property
+    def expected_s(self) -> float:
+        """The time, in seconds, that a job of the queue is expected to use."""
+        return max(LEAST_S, self.typical_s)
+
     def level(self, now: float) -> float:
         """Return the used time, with the expected time of all jobs in hand, for each weight."""
-        expected_s = max(LEAST_S, self.typical_s)
+        expected_s = self.expected_s
         running_s = sum(max(expected_s, now - began) for began in self._running.values())
         not_begun = max(0, self.hands.count() - len(self._running))
         return (self._used_s + running_s + not_begun * expected_s) / self.weight + self.lifted
@@ -203,7 +211,7 @@ class QueueShares:
     def claim(self, share: QueueShare) -> None:
         """Let a queue claim executors; limit what it has not used before."""
         with self.lock:
-            if share.claims:
+            if share.claims or not share.is_open:
                 return
             share.claims = True
             catch_up_s = 0.0 if share.is_idle else CATCH_UP_S / share.weight
@@ -217,12 +225,25 @@ class QueueShares:
             return self._first() is share
 
     def part_of(self, share: QueueShare, count: int) -> int:
-        """Return a queue's part of the jobs that executors have room for, at least 1."""
+        """Return a queue's part of the jobs that executors have room for, at least 1.
+
+        After all claiming queues have taken their parts, those that have taken jobs have the same
+        level. So a queue that is behind gets more than its weight says.
+        """
         if self.count == 1:
             return count
         with self.lock:
-            total = sum(other.weight for other in self.queues if other.claims)
-        return max(1, count * share.weight // total)
+            now = self.now()
+            level = share.level(now)
+            others = [
+                (other.level(now), other.weight)
+                for other in self.queues
+                if other.claims and other is not share
+            ]
+        total_s = count * share.expected_s
+        reached = level_after(total_s, [(level, share.weight), *others])
+        part_s = (reached - level) * share.weight
+        return min(count, max(1, int(part_s / share.expected_s + 1e-6)))
 
     def took(self, share: QueueShare, count: int) -> None:
         """Record the end of a try to take jobs."""
@@ -231,7 +252,7 @@ class QueueShares:
         with self.lock:
             share.has_yielded = not count
             if count:
-                before = share.level(self.now()) - count * share.typical_s / share.weight
+                before = share.level(self.now()) - count * share.expected_s / share.weight
                 self._level = max(self._level, before)
 
     def load_s(self, executor: int, *, without: QueueShare) -> float:
@@ -250,3 +271,19 @@ class QueueShares:
             if one.claims
         ]
         return self.queues[min(standings).number] if standings else None
+
+
+def level_after(total_s: float, queues: Sequence[tuple[float, int]]) -> float:
+    """Return the level of the queues that get a part of ``total_s``, which raises the lowest first.
+
+    ``queues`` are the levels and the weights of the queues.
+    """
+    reached, weights = 0.0, 0
+    for level, weight in sorted(queues):
+        # Raise all queues that are lower to the level of this queue, if the time is sufficient.
+        needed_s = (level - reached) * weights
+        if needed_s > total_s:
+            break
+        total_s -= needed_s
+        reached, weights = level, weights + weight
+    return reached + total_s / weights

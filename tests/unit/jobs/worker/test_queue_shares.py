@@ -16,7 +16,7 @@ import pytest
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.worker.jobs_in_hand import JobsInHand
-from zoolet.jobs.worker.queue_shares import QueueShares
+from zoolet.jobs.worker.queue_shares import QueueShares, level_after
 
 DRAFT = Job.draft(JobRequest("m:f"), "s-0", 0)
 FORGET_SHARE = 0.6
@@ -223,6 +223,37 @@ def test_a_queue_that_takes_nothing_lets_the_other_queues_take() -> None:
     assert queues[0].useless >= 498
 
 
+@pytest.mark.parametrize(
+    ("total_s", "queues", "level"),
+    [
+        (8.0, [(0.0, 3), (0.0, 1)], 2.0),
+        (8.0, [(5.0, 3), (1.0, 2)], 5.0),
+        (8.0, [(100.0, 3), (1.0, 2)], 5.0),
+        (9.0, [(3.0, 1), (0.0, 1), (1.0, 1)], 13 / 3),
+        (0.0, [(3.0, 1), (2.0, 1)], 2.0),
+    ],
+)
+def test_free_time_raises_the_lowest_level_first(
+    total_s: float, queues: list[tuple[float, int]], level: float
+) -> None:
+    assert level_after(total_s, queues) == pytest.approx(level)
+
+
+def test_a_queue_that_is_behind_takes_more_at_once() -> None:
+    model = Model([Queue(3, one_second, 10**6), Queue(1, one_second)], 9)
+    model.run(40)
+    [first, second] = model.shares.queues
+    with second.turn():
+        assert second.may_take()
+        second.typical_s = 1.0
+        assert second.part_of(7) == 2
+        first.lifted += 3.0
+        assert second.part_of(3) == 3
+        assert second.part_of(7) == 4
+    with first.turn():
+        assert not first.may_take()
+
+
 def test_a_closed_queue_does_not_delay_the_others() -> None:
     model = Model([Queue(5, one_second, 10), Queue(1, one_second, 10**6)], 2)
     model.settle()
@@ -232,6 +263,28 @@ def test_a_closed_queue_does_not_delay_the_others() -> None:
     before = len(model.order)
     model.run(20)
     assert set(model.order[before:]) == {1}
+
+
+def test_a_closed_queue_does_not_claim_in_a_turn_that_it_still_has() -> None:
+    shares = QueueShares([5, 1])
+    closed, other = shares.queues
+    woken = []
+    closed.open(JobsInHand(), lambda: None)
+    other.open(JobsInHand(), lambda: woken.append("other"))
+    with closed.turn():
+        closed.close()
+        assert woken == ["other"]
+        assert not closed.may_take()
+        assert 1 <= closed.part_of(6) <= 6
+        closed.took(0)
+    with closed.turn():
+        assert not closed.may_take()
+    with other.turn():
+        assert other.may_take()
+        assert other.part_of(6) == 6
+    closed.open(JobsInHand(), lambda: None)
+    with other.turn():
+        assert other.part_of(6) == 1
 
 
 def test_a_single_queue_may_always_take_all() -> None:
