@@ -67,6 +67,7 @@ UNSIGNED: Final = (
     "result",
     "stored",
     "cache_hit",
+    "ready_ms",
     "taken_ms",
     "started_ms",
     "finished_ms",
