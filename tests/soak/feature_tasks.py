@@ -154,6 +154,11 @@ def received(group: object, parameters: dict[str, Any]) -> list[Any]:
     return found
 
 
+def text(group: object, parameters: dict[str, Any]) -> str:
+    del group
+    return "x" * int(parameters["size"])
+
+
 def due(group: object, parameters: dict[str, Any]) -> int:
     del group
     at_ms: int = parameters["due_ms"]
@@ -181,7 +186,13 @@ class Noting(JobHooks):
 
     def job_failed(self, failure: JobFailure) -> None:
         job = failure.job
-        note("failures", job=job.name, reason=failure.reason, finished_ms=job.finished_ms)
+        note(
+            "failures",
+            job=job.name,
+            reason=failure.reason,
+            finished_ms=job.finished_ms,
+            queue=failure.queue,
+        )
 
 
 class Breaking(JobHooks):

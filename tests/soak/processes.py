@@ -142,7 +142,8 @@ class WorkerProcess:
     @property
     def has_started(self) -> bool:
         """Whether it has said that it takes jobs; before, a signal may end it as any process."""
-        return f": queue {self._root} on" in self.log_path.read_text(errors="replace")
+        log = self.log_path.read_text(errors="replace")
+        return f": queue {self._root} on" in log or f": queues {self._root} (weight" in log
 
     def send(self, number: int) -> None:
         """Send it a signal, if it still runs."""

@@ -19,6 +19,7 @@ from tests.soak.features.queue_length import BATCH, FULL, WAITING, QueueLength
 from tests.soak.features.removal import HistoryOfRemoved
 from tests.soak.features.retries import RetriedSelections
 from tests.soak.features.schedules import Schedules
+from tests.soak.features.several_queues import OTHER, SeveralQueues
 from tests.soak.features.workers import JOBS, LongRunningWorkers
 from tests.soak.history import History, Standing
 from zoolet.jobs import HistoryEntry, Job, JobRequest, When
@@ -53,7 +54,7 @@ def problems(feature: Feature, *standings: Standing) -> list[str]:
 
 def test_no_feature_has_a_problem_with_nothing(stage: Stage) -> None:
     features = all_features(stage)
-    assert len({feature.name for feature in features}) == len(features) == 14
+    assert len({feature.name for feature in features}) == len(features) == 15
     for feature in features:
         if not isinstance(feature, Schedules | HistoryOfRemoved):
             histories = {root: History() for root in (ROOT, *feature.roots)}
@@ -132,13 +133,33 @@ def test_a_failure_without_its_call(stage: Stage) -> None:
     hooks = FailureHooks(stage)
     failed = standing(9, "done", state="FAILED", errors=("no",), values={"finished_ms": 8})
     assert problems(hooks, failed) != []
-    write(stage, "failures", {"job": NAME, "finished_ms": 8})
+    write(stage, "failures", {"job": NAME, "finished_ms": 8, "queue": OTHER})
+    assert problems(hooks, failed) != []
+    write(stage, "failures", {"job": NAME, "finished_ms": 8, "queue": ROOT})
     assert problems(hooks, failed) == []
     assert problems(hooks, standing(9, "done")) != []
     cancelled = standing(9, "done", state="FAILED", errors=("it was cancelled",))
     write(stage, "failures")
     assert problems(hooks, cancelled) == []
     assert problems(hooks, failed, standing(10, "unowned")) == []
+
+
+def test_jobs_of_another_queue_of_a_worker(stage: Stage) -> None:
+    queues = SeveralQueues(stage)
+
+    def of_other(*standings: Standing) -> list[str]:
+        return list(queues.problems(found({NAME: list(standings)}, OTHER)))
+
+    done = standing(3, "done")
+    assert of_other(standing(1, "unowned"), standing(2, "owned"), done) == []
+    assert of_other(standing(1, "unowned"), standing(2, "owned")) != []
+    assert of_other(done, standing(4, "unowned"), done) != []
+    failed = standing(9, "done", state="FAILED", errors=("no",), values={"finished_ms": 8})
+    assert of_other(failed) != []
+    write(stage, "failures", {"job": NAME, "finished_ms": 8, "queue": ROOT})
+    assert of_other(failed) != []
+    write(stage, "failures", {"job": NAME, "finished_ms": 8, "queue": OTHER})
+    assert of_other(failed) == []
 
 
 def test_a_removed_job_that_is_not_in_the_history(stage: Stage) -> None:

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.testing.inline_worker import JobsDoNotEndError
     from zoolet.jobs.testing.queue_tester import QueueTester
     from zoolet.jobs.worker.health import WorkerHealth
+    from zoolet.jobs.worker.served_queues import WorkerQueue
     from zoolet.jobs.worker.worker import Worker
     from zoolet.jobs.znodes.deadlines import TIMEOUT_S
     from zoolet.jobs.znodes.server_clock import ServerClock
@@ -200,6 +201,7 @@ __all__ = [
     "Worker",
     "WorkerGoneError",
     "WorkerHealth",
+    "WorkerQueue",
     "current_job",
     "task",
 ]
@@ -305,6 +307,7 @@ _MODULES = {
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerGoneError": "zoolet.jobs.errors",
     "WorkerHealth": "zoolet.jobs.worker.health",
+    "WorkerQueue": "zoolet.jobs.worker.served_queues",
     "current_job": "zoolet.jobs.context.current_job",
     "task": "zoolet.jobs.tasks.task",
 }

@@ -29,6 +29,7 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.queue.moves import Move
+from zoolet.jobs.records.failure_notes import FailureReason
 from zoolet.jobs.records.job_outcomes import without_task
 from zoolet.jobs.records.job_values import IMPORT_PATIENCE_MS
 from zoolet.jobs.records.transitions import Event
@@ -349,7 +350,7 @@ def test_a_worker_in_python_calls_its_hooks(server: ServerProcess, dispatcher: D
     with Worker(server.hosts, ROOT, threads=True, hooks=[Keeping()]):
         job: Job = next_result(dispatcher.submit("builtins:max", max_attempts=1))
         wait_until(lambda: found != [], "a call")
-    assert found == [JobFailure(dispatcher.queue.find(job.name), found[0].reason)]
+    assert found == [JobFailure(dispatcher.queue.find(job.name), FailureReason.ATTEMPT, ROOT)]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -1,6 +1,7 @@
 """Limits of a queue: who may start, who waits, and who moves waiting jobs on."""
 
 import random
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +31,7 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.housekeeping.limit_releases import RELEASED_S
 from zoolet.jobs.housekeeping.releasing import Releaser
+from zoolet.jobs.limits.table import Limits, LimitTable
 from zoolet.jobs.overview.overview import explain
 from zoolet.jobs.records.transitions import Place
 
@@ -382,3 +384,26 @@ def test_random_moves_keep_all_limits(queue: JobQueue, clock: Clock) -> None:
     assert any(step() for _ in range(5000))
     assert {job.state for job in queue.done()} == {JobState.SUCCESSFUL}
     assert max(sum(at <= one < at + 10_000 for one in starts) for at in starts) <= 21
+
+
+def test_a_thread_waits_while_another_thread_reads_the_limits(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would take jobs as if there were no limits."""
+    queue.limits.add(Limit("one", concurrent=1))
+    table = LimitTable(queue.layout)
+    children = queue.layout.znodes.children
+    found: list[Limits] = []
+    other = threading.Thread(target=lambda: found.append(table.current()))
+
+    def children_later(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        other.start()
+        # The other thread has time to return too early.
+        other.join(0.2)
+        return children(*arguments)
+
+    monkeypatch.setattr(queue.layout.znodes, "children", children_later)
+    assert [limit.name for limit in table.current().active] == ["one"]
+    other.join()
+    assert [limit.name for one in found for limit in one.active] == ["one"]

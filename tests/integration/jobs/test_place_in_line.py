@@ -17,6 +17,7 @@ def test_a_new_session_during_a_look_is_not_first_in_line(
 
     def with_new_session(path: str) -> list[str]:
         found = children(path)
+        place._session_id = 0  # the ephemeral is one of an earlier session
         place.line_up()
         return found
 
@@ -28,3 +29,27 @@ def test_a_new_session_during_a_look_is_not_first_in_line(
     assert not place.look()
     client.delete(f"{ROOT}/keeper/{min(client.get_children(f'{ROOT}/keeper'))}")
     assert place.look()
+
+
+def looks(*places: PlaceInLine) -> list[bool]:
+    return [place.look() for place in places]
+
+
+def test_a_worker_with_a_new_id_in_the_same_session_keeps_its_place(client: KazooClient) -> None:
+    woken: list[int] = []
+    znodes = Dispatcher(client, ROOT, create=True).queue.layout.znodes
+    places = [PlaceInLine(znodes, f"{ROOT}/keeper", lambda: woken.append(1)) for _ in range(2)]
+    assert [place.path for place in places] == [None, None]
+    assert looks(*places) == [True, False]
+    path = places[0].path
+    for place in places:
+        place.line_up()
+    assert len(woken) == 2
+    assert looks(*places) == [True, False]
+    assert places[0].path == path
+    assert path is not None
+    # Somebody deletes the ephemeral: then it joins the end of the line.
+    client.delete(path)
+    assert looks(places[0]) == [False]
+    assert looks(*places) == [False, True]
+    assert places[0].path != path

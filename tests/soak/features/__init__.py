@@ -17,6 +17,7 @@ from tests.soak.features.queue_length import QueueLength
 from tests.soak.features.removal import HistoryOfRemoved
 from tests.soak.features.retries import RetriedSelections
 from tests.soak.features.schedules import Schedules
+from tests.soak.features.several_queues import SeveralQueues
 from tests.soak.features.workers import LongRunningWorkers
 
 
@@ -36,6 +37,7 @@ def all_features(stage: Stage) -> list[Feature]:
         HooksAndSpans,
         AsyncioUsers,
         FailureHooks,
+        SeveralQueues,
         HistoryOfRemoved,
     )
     return [kind(stage) for kind in kinds]

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from kazoo.exceptions import KazooException
 
-from tests.soak.history import History
+from tests.soak.history import History, Standing
 from tests.soak.invariants import DISTURBED
 from tests.soak.processes import WorkerProcess
 from zoolet.jobs import (
@@ -94,6 +94,11 @@ class Found:
     def history(self) -> History:
         """The history of the features' queue."""
         return self.histories[ROOT]
+
+    @property
+    def jobs(self) -> dict[str, list[Standing]]:
+        """The jobs of all queues by name, which differ."""
+        return {name: one for found in self.histories.values() for name, one in found.jobs.items()}
 
 
 class Feature:

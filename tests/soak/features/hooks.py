@@ -21,7 +21,7 @@ class HooksAndSpans(Feature):
         return [word for name in names for word in ("--hooks", f"feature_tasks:{name}")]
 
     def problems(self, found: Found) -> Iterator[str]:
-        jobs = found.history.jobs
+        jobs = found.jobs
         lines = self.stage.lines("hooks")
         ends = [line for line in lines if line["what"] == "ended"]
         self.count("calls for starts", len(lines) - len(ends))

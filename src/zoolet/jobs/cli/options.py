@@ -63,6 +63,12 @@ def errors_as_messages() -> Iterator[None]:
         raise click.ClickException(printable(str(error)) or type(error).__name__) from error
 
 
+def _queue_paths(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(_queue_path(context, parameter, value) for value in values)
+
+
 def _queue_path(_: click.Context, __: click.Parameter, value: str) -> str:
     if (reason := paths.reason_invalid(value)) is not None:
         raise click.BadParameter(f"{value!r} is not a valid znode path: {reason}")
@@ -127,6 +133,27 @@ _queue_option = click.option(
     help="Path of the queue's root, like /jobs/flights.",
 )
 
+
+class _OnePath(click.types.StringParamType):
+    """A path; the value of an environment variable is one path, also if it has spaces."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [rv]
+
+
+_queues_option = click.option(
+    "--queue",
+    "roots",
+    type=_OnePath(),
+    multiple=True,
+    required=True,
+    envvar=QUEUE_VARIABLE,
+    show_envvar=True,
+    callback=_queue_paths,
+    help="Path of the queue's root, like /jobs/flights. May be repeated: the queues share the"
+    " executors.",
+)
+
 _server_option = click.option(
     "--server",
     "hosts",
@@ -178,21 +205,47 @@ def queue_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select a queue to a command; the command gets them as ``target``."""
 
     @functools.wraps(command)
-    def run(
-        *,
-        hosts: str,
-        root: str,
-        output: str,
-        signing_keys: Path | None,
-        result_stores: Mapping[str, str],
-        **values: Any,
-    ) -> None:
-        connection = settings_of(hosts, **{name: values.pop(name) for name in CONNECTION_VALUES})
-        printer = Printer(is_json=output == "json")
-        command(target=Target(connection, root, printer, signing_keys, result_stores), **values)
+    def run(*, root: str, **values: Any) -> None:
+        target, others = _target(root, **values)
+        command(target=target, **others)
 
+    return _with_options(run, _queue_option)
+
+
+def queues_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select several queues; the command gets ``target`` and ``roots``.
+
+    The target has the first queue.
+    """
+
+    @functools.wraps(command)
+    def run(*, roots: tuple[str, ...], **values: Any) -> None:
+        target, others = _target(roots[0], **values)
+        command(target=target, roots=roots, **others)
+
+    return _with_options(run, _queues_option)
+
+
+def _target(
+    root: str,
+    *,
+    hosts: str,
+    output: str,
+    signing_keys: Path | None,
+    result_stores: Mapping[str, str],
+    **values: Any,
+) -> tuple[Target, dict[str, Any]]:
+    """Return the target of a command, and the values of its other options."""
+    connection = settings_of(hosts, **{name: values.pop(name) for name in CONNECTION_VALUES})
+    printer = Printer(is_json=output == "json")
+    return Target(connection, root, printer, signing_keys, result_stores), values
+
+
+def _with_options(
+    run: Callable[..., None], queue_option: Callable[[Callable[..., None]], Callable[..., None]]
+) -> Callable[..., None]:
     found: Callable[..., None] = connection_options(_output_option(run))
-    for option in (_stores_option, _keys_option, _server_option, _queue_option):
+    for option in (_stores_option, _keys_option, _server_option, queue_option):
         found = option(found)
     return found
 

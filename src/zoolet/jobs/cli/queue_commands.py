@@ -32,6 +32,7 @@ from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState
+from zoolet.jobs.records.worker_reports import executors_text
 from zoolet.jobs.znodes.connection import CLOSE_S, connect
 
 commands: list[click.Command] = []
@@ -178,11 +179,11 @@ def status(dispatcher: Dispatcher, target: Target) -> None:
     counts = [(state, f"{count:,}") for state, count in states.items()]
     printer.table(("state", "jobs#"), counts, f"queue {target.root}")
     if now.workers:
-        columns = ("executors", "successful", "groups")
+        columns = ("successful", "groups")
         printer.table(
             ("worker", "executors#", "done#", "groups#"),
             [
-                (worker, *(str(report.get(name, "")) for name in columns))
+                (worker, executors_text(report), *(str(report.get(name, "")) for name in columns))
                 for worker, report in sorted(now.workers.items())
             ],
         )

@@ -13,12 +13,14 @@ from typing import Any
 import click
 
 from zoolet.console.os_errors import needs_posix
-from zoolet.jobs.cli.options import Target, errors_as_messages, queue_options
+from zoolet.jobs.cli.options import Target, errors_as_messages, queues_options
+from zoolet.jobs.cli.queue_values import queues_of
 from zoolet.jobs.errors import JobError
 from zoolet.jobs.execution.logs import LEVELS, LogFormat, set_up
 from zoolet.jobs.hooks.job_hooks import JobHooks, load_hooks
 from zoolet.jobs.worker import health
 from zoolet.jobs.worker.executor_control import IDLE_LEAST_S, IDLE_S
+from zoolet.jobs.worker.served_queues import WorkerQueue
 from zoolet.jobs.worker.service_reports import ServiceReports
 from zoolet.jobs.worker.task_histograms import TaskHistograms
 from zoolet.jobs.worker.worker import GRACE_MS, Worker
@@ -29,10 +31,21 @@ TIMEOUT_MS = 30_000
 
 
 @click.command()
-@queue_options
+@queues_options
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="PATH=NUMBER",
+    help="Share of a queue, compared with the other queues that have waiting jobs.  [default: 1]",
+)
 @click.option(
     "--loader",
-    help="Function that loads a group of data: module:function. Without it, tasks get None.",
+    "group_loaders",
+    multiple=True,
+    metavar="[PATH=]NAME",
+    help="Function that loads a group of data: module:function. Without it, tasks get None. With"
+    " PATH=, it is for the data of one --queue.",
 )
 @click.option(
     "--executors",
@@ -214,6 +227,9 @@ TIMEOUT_MS = 30_000
 def worker(
     *,
     target: Target,
+    roots: tuple[str, ...],
+    weights: tuple[str, ...],
+    group_loaders: tuple[str, ...],
     session_timeout_ms: int,
     executor_idle_ms: int,
     grace_ms: int,
@@ -231,25 +247,25 @@ def worker(
     loaders: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Take jobs from a queue and run them, until SIGTERM or Ctrl-C.
+    """Take jobs from one or several queues and run them, until SIGTERM or Ctrl-C.
 
     SIGHUP replaces the executors when their jobs have ended, so that they load new code.
     """
-    # Imported here because Windows does not have the signals of this module.
+    # Windows does not have the signals of this module.
     from zoolet.jobs.worker.program import become_init, run  # noqa: PLC0415
 
     sys.path[:0] = [str(path.resolve()) for path in import_paths]
     set_up(log_level, LogFormat(log_format))
     become_init()
+    queues, loader = queues_of(roots, weights, group_loaders)
     with errors_as_messages():
         connection = replace(target.connection, session_timeout_ms=session_timeout_ms)
-        hooks = load_hooks(hook_names)
-        if on_failure is not None:
-            hooks.append(_failure_command(on_failure, target.root, on_failure_timeout_ms))
+        hooks = _hooks(hook_names, on_failure, on_failure_timeout_ms)
         histograms = None if metrics_port is None else TaskHistograms()
         running = Worker(
             connection,
-            target.root,
+            queues=queues,
+            loader=loader,
             executor_idle_s=executor_idle_ms / 1000,
             hooks=[*hooks, *([histograms] if histograms is not None else [])],
             **_of_security(target, tasks, loaders),
@@ -257,29 +273,36 @@ def worker(
         )
 
     def on_started() -> None:
-        _tell_started(target, running, connection.hosts, options)
+        _tell_started(target, running, connection.hosts, queues, options | {"loader": loader})
         if metrics_port is not None:
             _serve_metrics(running, metrics_port, histograms)
 
-    reports = ServiceReports(
-        running, target.root, status_file, ServiceManager.take(os.environ, os.getpid())
-    )
+    manager = ServiceManager.take(os.environ, os.getpid())
+    reports = ServiceReports(running, roots, status_file, manager)
     if health_port is not None:
         _serve_health(running, health_port, health_address)
     with errors_as_messages():
         run(running, on_started, click.echo, grace_ms, reports)
+    _tell_failure(running)
+
+
+def _hooks(names: tuple[str, ...], on_failure: str | None, timeout_ms: int) -> list[JobHooks]:
+    hooks = load_hooks(names)
+    if on_failure is not None:
+        if sys.platform == "win32":
+            raise click.ClickException(needs_posix("--on-failure"))
+        # Imported here because Windows does not have the system calls of this module.
+        from zoolet.jobs.hooks.failure_command import FailureCommand  # noqa: PLC0415
+
+        hooks.append(FailureCommand(on_failure, timeout_ms))
+    return hooks
+
+
+def _tell_failure(running: Worker) -> None:
+    """End the command with the failure of the worker, if there is one."""
     if running.failure is not None:
         reason = running.failure if isinstance(running.failure, JobError) else repr(running.failure)
         raise click.ClickException(f"the worker ended: {reason}") from running.failure
-
-
-def _failure_command(command: str, queue: str, timeout_ms: int) -> JobHooks:
-    if sys.platform == "win32":
-        raise click.ClickException(needs_posix("--on-failure"))
-    # Imported here because Windows does not have the system calls of this module.
-    from zoolet.jobs.hooks.failure_command import FailureCommand  # noqa: PLC0415
-
-    return FailureCommand(command, queue, timeout_ms)
 
 
 def _of_security(
@@ -294,19 +317,31 @@ def _of_security(
     }
 
 
-def _tell_started(target: Target, running: Worker, hosts: str, options: dict[str, Any]) -> None:
+def _tell_started(
+    target: Target,
+    running: Worker,
+    hosts: str,
+    queues: dict[str, WorkerQueue],
+    options: dict[str, Any],
+) -> None:
     kind = "threads" if options["threads"] else "processes"
     loader = options["loader"]
+    answer = {
+        "worker": running.worker_id,
+        "queue": target.root,
+        "server": hosts,
+        "executors": running.executor_count,
+        "kind": kind,
+        "loader": loader,
+    }
+    named = f"queue {target.root}"
+    if len(queues) > 1:
+        answer["queues"] = {root: one.weight for root, one in queues.items()}
+        weights = [f"{root} (weight {one.weight})" for root, one in queues.items()]
+        named = f"queues {', '.join(weights)}"
     target.printer.answer(
-        {
-            "worker": running.worker_id,
-            "queue": target.root,
-            "server": hosts,
-            "executors": running.executor_count,
-            "kind": kind,
-            "loader": loader,
-        },
-        f"worker {running.worker_id}: queue {target.root} on {hosts},"
+        answer,
+        f"worker {running.worker_id}: {named} on {hosts},"
         f" {running.executor_count} executor(s) in {kind}, loader {loader or '(none)'}",
     )
 

@@ -39,7 +39,16 @@ class CurrentJob:
             milliseconds since the epoch; None without a timeout.
     """
 
-    __slots__ = ("_attempt", "_dispatcher", "attempt", "deadline_ms", "group", "name", "task")
+    __slots__ = (
+        "_attempt",
+        "_dispatcher",
+        "attempt",
+        "deadline_ms",
+        "group",
+        "name",
+        "task",
+        "work_name",
+    )
 
     def __init__(
         self,
@@ -50,8 +59,11 @@ class CurrentJob:
         timeout_ms: int | None,
         dispatcher: TaskDispatcher,
         running: RunningAttempt,
+        work_name: str | None = None,
     ) -> None:
         self.name = name
+        self.work_name = name if work_name is None else work_name
+        """The name of the job in its executor, which may have jobs of several queues."""
         self.task = task
         self.group = group
         self.attempt = attempt

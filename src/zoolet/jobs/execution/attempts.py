@@ -19,10 +19,11 @@ from zoolet.jobs.context.current_job import CurrentJob, begin_job, end_job
 from zoolet.jobs.context.decorated_task import DecoratedTask
 from zoolet.jobs.context.task_dispatcher import TaskDispatcher
 from zoolet.jobs.errors import FunctionNotFoundError, InvalidJobError, Retry
-from zoolet.jobs.execution.cache import GroupCache
+from zoolet.jobs.execution.cache import GroupCache, Loader
 from zoolet.jobs.execution.functions import LOADERS, OPENERS, TASKS, load_function
 from zoolet.jobs.execution.logs import Label
 from zoolet.jobs.execution.soft_timeouts import soft_timeout
+from zoolet.jobs.execution.work_names import job_name_of, tag_of
 from zoolet.jobs.records.allow_lists import AllowLists
 from zoolet.jobs.records.error_texts import KEPT_CHARACTERS, describe
 from zoolet.jobs.records.job_names import Group
@@ -51,9 +52,11 @@ class Setup:
         log_level: the least level of ``logging`` records that are sent to the worker.
         output_token: the token at the beginning of each frame in the output
             (`zoolet.jobs.execution.capture`).
-        opener: the name of the function that opens the dispatcher of tasks, called with ``queue``;
-            None if tasks have no dispatcher.
-        queue: what the opener needs to open the dispatcher, as a JSON object.
+        opener: the name of the function that opens the dispatcher of tasks, called with a value of
+            ``queues``; None if tasks have no dispatcher.
+        queues: what the opener needs to open the dispatcher of a queue, as a JSON object, by the
+            tag of the queue (`zoolet.jobs.execution.work_names`).
+        queue_loaders: the names of other loaders than ``loader``, by the tag of their queue.
         async_concurrency: the number of attempts that the executor makes at the same time.
         tasks, loaders: the patterns of the functions that jobs may name (`AllowLists`). The worker
             checks jobs before the executor gets them; the executor checks again, also what it has
@@ -69,7 +72,8 @@ class Setup:
     log_level: int = logging.INFO
     output_token: str = ""
     opener: str | None = None
-    queue: dict[str, Any] = field(default_factory=dict, repr=False)
+    queues: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    queue_loaders: dict[str, str] = field(default_factory=dict)
     attempt_memory_bytes: int | None = None
     async_concurrency: int = 1
     tasks: tuple[str, ...] | None = None
@@ -94,6 +98,7 @@ class Setup:
 class Work(NamedTuple):
     """The parts of a job that an executor needs.
 
+    ``name`` begins with the tag of the job's queue (`zoolet.jobs.execution.work_names`).
     A ``careful`` job may start only after the worker has recorded it as RUNNING and permits it.
     """
 
@@ -109,16 +114,21 @@ class Work(NamedTuple):
     source: dict[str, Any] | None = None
 
     @property
+    def job_name(self) -> str:
+        """The name of the job in its queue."""
+        return job_name_of(self.name)
+
+    @property
     def label(self) -> Label:
         """The label of log records about the attempt."""
-        return Label(self.name, self.task, self.attempt)
+        return Label(job_name_of(self.name), self.task, self.attempt)
 
     @property
     def group(self) -> Group | None:
-        """The group of data of the job; None for a job without data."""
+        """The group of data of the job, as caches name it; None for a job without data."""
         if self.dataset is None or self.groupid is None:
             return None
-        return self.dataset, self.groupid
+        return tag_of(self.name) + self.dataset, self.groupid
 
     @property
     def first_timeout_ms(self) -> int | None:
@@ -196,6 +206,25 @@ def _open_dispatcher(opener: str, queue: dict[str, Any]) -> Any:
     return load_function(opener, OPENERS)(queue)
 
 
+def _dispatchers_of(setup: Setup) -> dict[str, TaskDispatcher]:
+    """Return the dispatcher of each queue, which is opened when a task uses it."""
+    opener = setup.opener
+    if opener is None:
+        return {tag: TaskDispatcher() for tag in setup.queues or ("",)}
+    return {
+        tag: TaskDispatcher(partial(_open_dispatcher, opener, queue))
+        for tag, queue in setup.queues.items()
+    }
+
+
+def _loaders_of(setup: Setup) -> dict[str, Loader]:
+    """Import the loaders, and return that of each queue that has one."""
+    tags = setup.queues or ("",)
+    names = {} if setup.loader is None else dict.fromkeys(tags, setup.loader)
+    names |= setup.queue_loaders
+    return {tag: load_function(name, LOADERS) for tag, name in names.items()}
+
+
 def _outcome_of(error: Exception, task: DecoratedTask | None) -> Outcome:
     """Return the outcome of an attempt whose task has raised an error."""
     if isinstance(error, Retry):
@@ -225,20 +254,19 @@ class Attempter:
     """
 
     def __init__(self, setup: Setup) -> None:
-        opener = setup.opener
-        self._dispatcher = TaskDispatcher(
-            None if opener is None else partial(_open_dispatcher, opener, setup.queue)
-        )
-        loader = None if setup.loader is None else load_function(setup.loader, LOADERS)
+        self._dispatchers = _dispatchers_of(setup)
         self._allowed = setup.allowed
-        self.cache = GroupCache(loader, setup.cache_groups, setup.cache_bytes, self._allowed)
+        self.cache = GroupCache(
+            _loaders_of(setup), setup.cache_groups, setup.cache_bytes, self._allowed
+        )
         self._tasks: dict[str, Task] = {}
         self._decorated: dict[str, DecoratedTask] = {}
         """The tasks that were decorated with `zoolet.jobs.task`."""
 
     def close(self) -> None:
-        """Close the dispatcher that tasks have used."""
-        self._dispatcher.close()
+        """Close the dispatchers that tasks have used."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.close()
 
     def attempt(self, work: Work, listener: Listener) -> Outcome:
         """Make an attempt; each exception of a task or loader, even SystemExit, is its error."""
@@ -275,23 +303,27 @@ class Attempter:
             if (missing := self._load_task(work.task)) is not None:
                 return None, missing
         group: Any = None
-        if work.group is None or not self.cache.can_load(work.source):
+        tag = tag_of(work.name)
+        dataset, groupid = work.dataset, work.groupid
+        if dataset is None or groupid is None or not self.cache.can_load(work.source, tag):
             listener.started(None, ())
         else:
-            group, cache_hit, dropped = self.cache.get(*work.group, work.source)
+            group, cache_hit, dropped = self.cache.get(dataset, groupid, work.source, tag)
             listener.started(cache_hit, dropped)
         return group, None
 
     def current_job(self, work: Work, listener: Listener) -> CurrentJob:
         """Return what the task can find out about its job."""
+        has_group = work.dataset is not None and work.groupid is not None
         return CurrentJob(
-            work.name,
+            work.job_name,
             work.task,
-            work.group,
+            (work.dataset or "", work.groupid or "") if has_group else None,
             work.attempt,
             work.first_timeout_ms,
-            self._dispatcher,
+            self._dispatchers[tag_of(work.name)],
             listener,
+            work_name=work.name,
         )
 
     def call(self, work: Work, group: Any, *, in_loop: bool = False) -> Any:
@@ -348,6 +380,8 @@ class Attempter:
     def _is_ready(self, work: Work) -> bool:
         if work.task not in self._tasks:
             return False
-        if work.group is None or not self.cache.can_load(work.source):
+        tag = tag_of(work.name)
+        dataset, groupid = work.dataset, work.groupid
+        if dataset is None or groupid is None or not self.cache.can_load(work.source, tag):
             return True
-        return self.cache.has(*work.group, work.source)
+        return self.cache.has(dataset, groupid, work.source, tag)

@@ -7,6 +7,8 @@ Invariants:
   source, for example with other columns, is loaded again.
 - The cache keeps at most ``limit_groups`` groups and ``limit_bytes`` bytes. It drops the least
   recently used groups first. A group that is larger than ``limit_bytes`` is not kept.
+- All queues of a worker share these limits. But their groups are different groups, also those of
+  the same name: the queue's tag (`zoolet.jobs.execution.work_names`) is in front of the dataset.
 
 This module imports `zoolet.jobs.loaders`, `zoolet.jobs.records` and other modules of its package.
 """
@@ -23,6 +25,9 @@ from zoolet.jobs.records.job_names import Group
 
 _DEPTH = 50
 _ALL = AllowLists()
+
+Loader = Callable[[str, str], Any]
+"""A function that returns the group for a dataset and a groupid."""
 
 Source = Mapping[str, Any] | None
 """How the group of a job is loaded (`zoolet.jobs.records.job.Job.source`)."""
@@ -46,8 +51,8 @@ class GroupCache:
     """Loads groups, and keeps the groups that were used last.
 
     Args:
-        loader: called with dataset and groupid; returns the group. None: only groups of jobs with a
-            source can be loaded.
+        loaders: the loader of each queue, by the tag of the queue. In a queue without a loader,
+            only groups of jobs with a source can be loaded.
         limit_groups: the number of groups that the cache keeps, at least 1.
         limit_bytes: the limit, in bytes, of all groups in the cache, as `size_bytes_of` estimates
             them; None for no limit.
@@ -56,15 +61,15 @@ class GroupCache:
 
     def __init__(
         self,
-        loader: Callable[[str, str], Any] | None,
+        loaders: Mapping[str, Loader],
         limit_groups: int,
         limit_bytes: int | None = None,
         allowed: AllowLists = _ALL,
     ) -> None:
         if limit_groups < 1:
             raise ValueError(f"a cache cannot have {limit_groups} groups; give at least 1")
-        self._loader = loader
-        self._loaders = UserLoaders(allowed)
+        self._loaders = loaders
+        self._named = UserLoaders(allowed)
         self._limit_groups = limit_groups
         self._limit_bytes = limit_bytes
         self._changed = threading.Condition()
@@ -78,25 +83,25 @@ class GroupCache:
         with self._changed:
             return frozenset(self._groups)
 
-    def can_load(self, source: Source) -> bool:
+    def can_load(self, source: Source, tag: str = "") -> bool:
         """Return whether there is a loader for the groups of jobs with this source."""
-        return source is not None or self._loader is not None
+        return source is not None or tag in self._loaders
 
-    def has(self, dataset: str, groupid: str, source: Source = None) -> bool:
+    def has(self, dataset: str, groupid: str, source: Source = None, tag: str = "") -> bool:
         """Return whether a group is loaded, from this source."""
         with self._changed:
-            return self._has((dataset, groupid), source)
+            return self._has((tag + dataset, groupid), source)
 
     def _has(self, key: Group, source: Source) -> bool:
         return key in self._groups and self._sources[key] == source
 
-    def get(self, dataset: str, groupid: str, source: Source = None) -> Loaded:
+    def get(self, dataset: str, groupid: str, source: Source = None, tag: str = "") -> Loaded:
         """Return a group, and load it first if it is not in the cache.
 
-        ``source`` says how to load the group; None: with the loader. An exception of the loader is
-        raised; the cache stays the same then.
+        ``source`` says how to load the group; None: with the loader of the queue with this tag. An
+        exception of the loader is raised; the cache stays the same then.
         """
-        key = (dataset, groupid)
+        key = (tag + dataset, groupid)
         with self._changed:
             # This wait ends when the loader ends, which runs in another thread (see `finally`).
             self._changed.wait_for(lambda: key not in self._loading)
@@ -105,7 +110,7 @@ class GroupCache:
                 return Loaded(self._groups[key], cache_hit=True)
             self._loading.add(key)
         try:
-            group = self._load(dataset, groupid, source)
+            group = self._load(dataset, groupid, source, tag)
             size_bytes = 0 if self._limit_bytes is None else size_bytes_of(group)
             with self._changed:
                 self._groups[key] = group
@@ -118,16 +123,16 @@ class GroupCache:
                 self._loading.discard(key)
                 self._changed.notify_all()
 
-    def _load(self, dataset: str, groupid: str, source: Source) -> Any:
+    def _load(self, dataset: str, groupid: str, source: Source, tag: str) -> Any:
         if source is not None:
             from zoolet.jobs.loaders.loading import load_source  # noqa: PLC0415 -- rarely needed
 
             if isinstance(source.get("loader"), str):
-                self._loaders.check(source["loader"])
-            return load_source(dataset, groupid, source, self._loaders.find)
-        if self._loader is None:
+                self._named.check(source["loader"])
+            return load_source(dataset, groupid, source, self._named.find)
+        if tag not in self._loaders:
             raise ValueError(f"there is no loader for the group {groupid} of {dataset}")
-        return self._loader(dataset, groupid)
+        return self._loaders[tag](dataset, groupid)
 
     def _drop(self) -> list[Group]:
         """Drop groups until both limits hold, and return their names."""

@@ -64,7 +64,7 @@ class _JobStream(io.TextIOBase):
         job = running_job()
         if job is None:
             return self._stream.write(text)
-        self._streams.write(job.name, str(text))
+        self._streams.write(job.work_name, str(text))
         return len(text)
 
     def flush(self) -> None:
@@ -83,5 +83,5 @@ class _JobStream(io.TextIOBase):
 
 def _label(record: logging.LogRecord) -> bool:
     job = running_job()
-    record.zoolet_job = None if job is None else job.name
+    record.zoolet_job = None if job is None else job.work_name
     return True

@@ -28,30 +28,28 @@ class FailureCommand(JobHooks):
 
     Args:
         command: the program and its arguments, with the quotes of a shell.
-        queue: the path of the queue's root, for the command.
         timeout_ms: the time limit of a run, in ms.
 
     Raises:
         InvalidJobError: the command is empty, or a quote is not closed.
     """
 
-    def __init__(self, command: str, queue: str, timeout_ms: int) -> None:
+    def __init__(self, command: str, timeout_ms: int) -> None:
         try:
             arguments = shlex.split(command)
         except ValueError as error:
             raise InvalidJobError(f"the command {command!r} cannot be read: {error}") from None
         if not arguments or not arguments[0]:
             raise InvalidJobError("the command is empty: give a program and its arguments")
-        self._queue = queue
         self._program = arguments[0]
         self._command = Command(arguments, timeout_ms / 1000)
 
     def job_failed(self, failure: JobFailure) -> None:
         """Run the command, and log its output."""
-        job, reason = failure
+        job, reason, queue = failure
         value = {"job": job.name, "reason": reason, **json.loads(job.encode())}
         variables = {
-            "ZOOLET_QUEUE": self._queue,
+            "ZOOLET_QUEUE": queue,
             "ZOOLET_JOB": job.name,
             "ZOOLET_TASK": job.task,
             "ZOOLET_REASON": reason,

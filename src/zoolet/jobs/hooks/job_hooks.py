@@ -82,9 +82,9 @@ class JobHooks:
     def job_failed(self, failure: JobFailure) -> None:
         """A job has become FAILED, in whatever way, and was not cancelled.
 
-        One worker of those with such a hook calls it, up to four times at the same time, in threads
-        of its own. It calls the hook at least once for each failure, unless the job was retried or
-        removed before. If the worker ends during the call, another call follows.
+        One worker of those with such a hook calls it, up to four times at the same time for each
+        queue, in threads of its own. It calls the hook at least once for each failure, unless the
+        job was retried or removed before. If the worker ends during the call, another call follows.
         """
 
     def interrupt(self) -> None:

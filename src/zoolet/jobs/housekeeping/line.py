@@ -56,8 +56,13 @@ class Housekeeping:
         self._not_before = 0.0
 
     def line_up(self) -> None:
-        """Join the end of the line, because the worker has a new session."""
+        """Join the end of the line, because the worker has registered with a new id."""
         self._place.line_up()
+
+    @property
+    def place(self) -> str | None:
+        """The path of the worker's ephemeral in the line; None if it is not in the line."""
+        return self._place.path
 
     def stop(self) -> None:
         """Let `run` return."""

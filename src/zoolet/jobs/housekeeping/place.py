@@ -35,8 +35,24 @@ class PlaceInLine:
         """The id of the session that owns the worker's ephemeral."""
         self.is_first = False
 
+    @property
+    def path(self) -> str | None:
+        """The path of the worker's ephemeral; None if it is not in the line."""
+        own = self._own
+        return None if own is None else f"{self._path}/{own}"
+
     def line_up(self) -> None:
-        """Join the end of the line, because the worker has a new session."""
+        """Join the end of the line, because the worker has registered with a new id.
+
+        If its session is the same, it keeps its place: it would wait behind its own ephemeral.
+        """
+        if self._own is not None and self._znodes.session_id == self._session_id:
+            self._wake()
+        else:
+            self.start_again()
+
+    def start_again(self) -> None:
+        """Join the end of the line, because the worker's ephemeral does not exist any more."""
         self._own = None
         self.is_first = False
         self._wake()
@@ -54,8 +70,8 @@ class PlaceInLine:
         line = sorted(self._znodes.children(self._path))
         if own not in line:
             if self._znodes.session_id == self._session_id:
-                # Another client deleted the worker's ephemeral: join the end of the line.
-                self.line_up()
+                # Another client deleted the worker's ephemeral.
+                self.start_again()
             # Otherwise the session has ended; after the next registration, `line_up` is called.
             return False
         position = line.index(own)

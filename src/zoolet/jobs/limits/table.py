@@ -39,7 +39,9 @@ class LimitTable:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lock = threading.Lock()
-        self._is_stale = True
+        self._changes = 1
+        """Increases with each change of the limits."""
+        self._changes_read = 0
         self._limits = Limits()
         self._on_change: list[Callable[[], None]] = []
         self._warned: set[str] = set()
@@ -50,20 +52,18 @@ class LimitTable:
 
     def current(self) -> Limits:
         """Return the limits."""
-        if self._is_stale:
+        # While one thread reads, others wait. They would otherwise start jobs without the limits.
+        if self._changes_read != self._changes:
             with self._lock:
-                if self._is_stale:
-                    # A change after this line sets the flag again.
-                    self._is_stale = False
-                    try:
-                        self._limits = self._read()
-                    except BaseException:
-                        self._is_stale = True
-                        raise
+                # A change after this line is read by the next call.
+                changes = self._changes
+                if self._changes_read != changes:
+                    self._limits = self._read()
+                    self._changes_read = changes
         return self._limits
 
     def _stir(self, _: object) -> None:
-        self._is_stale = True
+        self._changes += 1
         for call in self._on_change:
             call()
 
@@ -74,7 +74,7 @@ class LimitTable:
             names = sorted(znodes.children(path, self._stir))
         except MissingError:
             if znodes.exists(path, self._stir):
-                self._is_stale = True
+                self._changes += 1
             return Limits()
         if len(names) > LIMITS_MOST:
             self._warn(

@@ -22,6 +22,7 @@ from zoolet.jobs.overview.recent import RecentFailures, running_jobs
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Place
+from zoolet.jobs.records.worker_reports import executors_text
 
 WORKERS_SHOWN = 20
 JOBS_SHOWN = 10
@@ -93,7 +94,7 @@ class View:
             rows.append(
                 (
                     worker,
-                    f"{report.get('executors', '?')} {report.get('kind', '')}",
+                    f"{executors_text(report)} {report.get('kind', '')}",
                     str(report.get("successful", "-")),
                     str(report.get("failed_attempts", "-")),
                     _share(report.get("cache_hits", 0), report.get("cache_misses", 0)),

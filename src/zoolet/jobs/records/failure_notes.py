@@ -53,10 +53,12 @@ class JobFailure(NamedTuple):
     Attributes:
         job: the job as it is stored in done, with the errors of its attempts.
         reason: why it is FAILED.
+        queue: the path of the job's queue, as the worker got it.
     """
 
     job: Job
     reason: FailureReason
+    queue: str
 
 
 class NotedFailure(NamedTuple):

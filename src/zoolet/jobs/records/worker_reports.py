@@ -22,6 +22,9 @@ NUMBERS = frozenset(
         "cache_hits",
         "cache_misses",
         "busy_s",
+        "queues",
+        "weight",
+        "weights",
     }
 )
 _NUMBER_MOST = 2**62
@@ -39,6 +42,15 @@ def decode_report(data: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         return {}
     return {name: value for name, value in found.items() if _is_right(name, value)}
+
+
+def executors_text(report: dict[str, Any]) -> str:
+    """Return the number of a worker's executors, and this queue's share of them."""
+    executors = str(report.get("executors", "?"))
+    if report.get("queues", 1) == 1:
+        return executors
+    share = f"{report.get('weight', '?')}/{report.get('weights', '?')}"
+    return f"{executors}, share {share} of {report['queues']} queues"
 
 
 def _is_right(name: str, value: object) -> bool:

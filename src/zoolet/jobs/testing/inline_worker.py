@@ -24,6 +24,7 @@ from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.executor_control import ExecutorLimits
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
+from zoolet.jobs.worker.served_queues import ServedQueue
 
 Moment = Literal["taken", "started", "ended"]
 """When a worker is lost: after it took a job, after the task started, or after the task ended."""
@@ -62,8 +63,9 @@ class InlineWorker:
     ) -> None:
         connection, root = connection.moving_chroot(root)
         setup = Setup(loader, _CACHE_GROUPS, None, absolute_paths(sys.path))
+        queues = (ServedQueue(root, root, has_loader=loader is not None),)
         options = WorkerOptions(
-            connection, root, setup, ExecutorLimits(), True, 0.0, None, result_stores, None
+            connection, queues, setup, ExecutorLimits(), True, 0.0, None, result_stores, None
         )
         self._run = _Run(options, self._fail, errors, lost_at)
         self._failure: BaseException | None = None
@@ -91,9 +93,10 @@ class InlineWorker:
         """End the executor's loop when nothing is left to do, or when the worker is lost."""
         run, ends_at = self._run, time.monotonic() + timeout_s
         try:
-            idle = _Idle(run.queue, run.results)
+            parts = run.places[0].first
+            idle = _Idle(parts.queue, parts.results)
             while self._failure is None and not run.executor.is_lost.wait(_LOOK_S):
-                if not run.hands.all() and idle.is_idle():
+                if not parts.hands.all() and idle.is_idle():
                     break
                 if time.monotonic() > ends_at:
                     self._fail(JobsDoNotEndError(idle.message(timeout_s)))
@@ -125,14 +128,13 @@ class _Run(WorkerRun):
     def _make_executor(self) -> Executor:
         assert self._attempter is not None  # noqa: S101 -- `start` has made it
         self.executor = InlineExecutor(
-            self._attempter, _Losing(self._listener), self.queue, self._errors, self._lost_at
+            self._attempter,
+            _Losing(self._observer()),
+            self.places[0].first.queue,
+            self._errors,
+            self._lost_at,
         )
         return self.executor
-
-    @property
-    def results(self) -> ResultReader:
-        """The reader of the queue's large results."""
-        return self._results
 
     def lose_session(self) -> None:
         """End the session as if the worker was killed: its jobs stay in owned."""

@@ -27,7 +27,6 @@ from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.execution.executors import Executor
 from zoolet.jobs.execution.memory_limit import MIB, bytes_of
 from zoolet.jobs.worker.executor_group import ExecutorGroup
-from zoolet.jobs.worker.jobs_in_hand import JobsInHand
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +111,6 @@ class ExecutorControl:
 
     Args:
         group: the executors.
-        hands: the jobs in hand.
         limits: the limits of the executors.
         make: returns a new executor, which is not started.
         on_ready: called when a new executor can get jobs.
@@ -125,7 +123,6 @@ class ExecutorControl:
     def __init__(
         self,
         group: ExecutorGroup,
-        hands: JobsInHand,
         limits: ExecutorLimits,
         *,
         make: Callable[[], Executor],
@@ -138,7 +135,6 @@ class ExecutorControl:
         self._group = group
         self._clock = clock
         self._start_thread = start_thread
-        self._hands = hands
         self._limits = limits
         self._make = make
         self._on_ready = on_ready
@@ -147,8 +143,8 @@ class ExecutorControl:
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._is_stopping = False
-        self._waiting = 0
-        """The number of jobs that waited when the worker last looked at the queue."""
+        self._waiting_in: dict[int, int] = {}
+        """The number of jobs that waited when the worker last looked at each queue."""
         self._waiting_since: float | None = None
         self._wants_reload = False
         self._first: Executor | None = None
@@ -221,14 +217,25 @@ class ExecutorControl:
             self._wake.set()
 
     @property
+    def _waiting(self) -> int:
+        return sum(self._waiting_in.values())
+
+    @property
     def wants_waiting(self) -> bool:
         """Whether `note_waiting` should be called: executors could be started for waiting jobs."""
         return len(self._group.executors) < self._limits.most
 
-    def note_waiting(self, count: int) -> None:
-        """Record the number of jobs that wait because no executor has room; 0 if one has room."""
-        self._waiting = count
-        if not count:
+    def note_waiting(self, count: int, queue: int = 0) -> None:
+        """Record the number of jobs that wait because no executor has room; 0 if one has room.
+
+        ``queue`` is the number of the queue in which they wait. Any thread may call this method.
+        """
+        if not count and not self._waiting_in.get(queue):
+            return
+        # The dict is replaced, so another thread never sees it while it changes.
+        with self._lock:
+            self._waiting_in = {**self._waiting_in, queue: count}
+        if not self._waiting:
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = self._clock()
@@ -289,7 +296,7 @@ class ExecutorControl:
         """Replace the executors that retire or have made enough attempts, if they have no job."""
         for number in self._group.executors:
             is_full = self._group.jobs_left(number) == 0
-            if (not is_full and number not in self._group.retiring) or self._hands.load(number):
+            if (not is_full and number not in self._group.retiring) or self._group.load(number):
                 continue
             with self._lock:
                 if self._is_stopping:
@@ -335,7 +342,7 @@ class ExecutorControl:
         idle: list[tuple[int, float, int]] = []
         for number, executor in self._group.open().items():
             # An executor that is not ready is stuck. It was started for jobs that wait.
-            if not self._hands.load(number) and not executor.is_stuck():
+            if not self._group.load(number) and not executor.is_stuck():
                 idle.append((len(executor.held()), self._group.used_at(number), number))
         next_at: float | None = None
         count = 0

@@ -1,62 +1,51 @@
-"""The executors of one worker: they get its jobs, and abandon jobs that the worker has lost.
+"""The executors of one worker, which all its queues share.
 
-Invariants:
+`zoolet.jobs.worker.queue_executors` gives them the jobs of one queue. Invariants:
 
-- Under one lock, a job is added to the jobs in hand (`JobsInHand`) and given to its executor. So if
-  the worker loses a job at the same time, the executor that has the job always abandons it.
-- An executor is removed under the same lock, and only if it has no job in hand.
+- An executor is removed under the lock under which jobs are given, and only if it has no job.
 - The number of an executor is never used again.
 - `Executor.recall` is called without the lock, because an executor may return jobs during the call.
 
-This module sends no requests to a server. It imports `zoolet.jobs.execution` and
-`zoolet.jobs.records`.
+This module sends no requests to a server. It imports `zoolet.jobs.execution` and other modules of
+its package.
 """
 
 import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from zoolet.jobs.execution.attempts import Work
 from zoolet.jobs.execution.executors import Executor
-from zoolet.jobs.records.job import Job
-from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
-
-ReadInputs = Callable[[JobInHand], None]
-"""A function that reads the results that a job in hand receives, and then calls `give_with`."""
+from zoolet.jobs.worker.jobs_in_hand import JobsInHand
 
 
 class ExecutorGroup:
     """The executors of a worker, by number.
 
     Args:
-        hands: the jobs in hand.
         most_jobs: the number of jobs that an executor gets before it is replaced; None for no
             limit.
         clock: returns the time in seconds, for tests.
-        read_inputs: called with a job in hand that receives results of other jobs.
 
     Attributes:
         executors: the executors by number, in the order of their numbers. The mapping is replaced,
             never changed, so any thread may read it without a lock.
+        giving: the lock under which jobs are given to executors.
         retiring: the numbers of the executors that get no jobs any more.
     """
 
     def __init__(
         self,
-        hands: JobsInHand,
         most_jobs: int | None = None,
         clock: Callable[[], float] = time.monotonic,
-        read_inputs: ReadInputs | None = None,
     ) -> None:
         self.executors: Mapping[int, Executor] = {}
         self.retiring: frozenset[int] = frozenset()
-        self._hands = hands
+        self._hands: tuple[JobsInHand, ...] = ()
+        """The jobs in hand of each queue. The tuple is replaced, never changed."""
         self._most_jobs = most_jobs
         self._clock = clock
-        self._read_inputs = read_inputs
-        self._giving = threading.Lock()
+        self.giving = threading.Lock()
         self._numbers = itertools.count()
         self._given: dict[int, int] = {}
         """The number of jobs that each executor was given, without the jobs that it returned."""
@@ -86,11 +75,27 @@ class ExecutorGroup:
         for executor in stopped:
             executor.join()
 
+    # --- The jobs that they have
+
+    def join(self, hands: JobsInHand) -> None:
+        """Count the jobs in hand of a queue, too."""
+        with self.giving:
+            self._hands = (*self._hands, hands)
+
+    def leave(self, hands: JobsInHand) -> None:
+        """Do not count the jobs in hand of a queue any more."""
+        with self.giving:
+            self._hands = tuple(one for one in self._hands if one is not hands)
+
+    def load(self, number: int) -> int:
+        """Return the number of jobs of all queues that an executor has and has not ended."""
+        return sum(hands.load(number) for hands in self._hands)
+
     # --- Changes of the group
 
     def add(self, executor: Executor) -> None:
         """Add an executor. It gets jobs when it is ready."""
-        with self._giving:
+        with self.giving:
             self._add(executor)
 
     def _add(self, executor: Executor) -> None:
@@ -101,7 +106,7 @@ class ExecutorGroup:
 
     def retire(self, number: int) -> None:
         """Give this executor no more jobs; it returns its jobs, except the current attempt."""
-        with self._giving:
+        with self.giving:
             if number not in self.executors or number in self.retiring:
                 return
             self.retiring |= {number}
@@ -114,14 +119,15 @@ class ExecutorGroup:
         Returns False, without a change, if the executor has a job in hand. ``successor`` takes its
         place.
         """
-        with self._giving:
-            if number not in self.executors or self._hands.load(number):
+        with self.giving:
+            if number not in self.executors or self.load(number):
                 return False
             removed = self.executors[number]
             self.executors = {n: one for n, one in self.executors.items() if n != number}
             self.retiring -= {number}
             del self._given[number], self._used_at[number]
-            self._hands.forget(number)
+            for hands in self._hands:
+                hands.forget(number)
             if successor is not None:
                 self._add(successor)
             self._ending = [one for one in self._ending if not one.has_ended()]
@@ -152,112 +158,34 @@ class ExecutorGroup:
 
     def note_ended(self, number: int) -> None:
         """Record that an executor has ended an attempt."""
-        with self._giving:
+        with self.giving:
             if number in self._used_at:
                 self._used_at[number] = self._clock()
 
     def note_ready(self, executor: Executor) -> None:
         """Record that an executor can get jobs: its idle time begins now."""
-        with self._giving:
+        with self.giving:
             for number, one in self.executors.items():
                 if one is executor:
                     self._used_at[number] = self._clock()
 
     def note_returned(self, number: int) -> None:
         """Record that an executor has returned a job, which it has not attempted."""
-        with self._giving:
+        with self.giving:
             if number in self._given:
                 self._given[number] -= 1
 
-    # --- Jobs
+    # --- For `QueueExecutors`, which has the lock
 
-    def give(self, jobs: Mapping[int, Sequence[Job]]) -> list[Job]:
-        """Add jobs to the jobs in hand, and give them to executors.
-
-        The keys of ``jobs`` are the executors' numbers. If an executor was removed or is retiring,
-        other executors get its jobs. Returns the jobs that no executor gets, because of the limit
-        of jobs; they are not in hand.
-        """
-        left: list[Job] = []
-        with self._giving:
-            moved: list[Job] = []
-            for number, given in jobs.items():
-                if number in self.open():
-                    self._give(number, given)
-                else:
-                    moved += given
-            for job in moved:
-                other = self._least_loaded()
-                if other is None:
-                    left.append(job)
-                else:
-                    self._give(other, [job])
-        return left
-
-    def _give(self, number: int, given: Sequence[Job]) -> None:
-        for job in given:
-            self._hands.put(job, number)
-        self._given[number] += len(given)
-        self._used_at[number] = self._clock()
-        works = [_work(job) for job in given if job.receives is None]
-        if works:
-            self.executors[number].give(works)
-        if len(works) < len(given):
-            self._let_read([job for job in given if job.receives is not None])
-
-    def _let_read(self, jobs: Sequence[Job]) -> None:
-        """Let the results be read that these jobs receive; then `give_with` is called."""
-        for job in jobs:
-            held = self._hands.get(job.name)
-            if held is not None and self._read_inputs is not None:
-                self._read_inputs(held)
-
-    def give_with(self, held: JobInHand, parameters: dict[str, Any]) -> None:
-        """Give a job to its executor, with these parameters, if it is still in hand."""
-        with self._giving:
-            if self._hands.get(held.job.name) is held and not held.has_ended:
-                work = _work(held.job)._replace(parameters=parameters)
-                self.executors[held.executor].give([work])
-
-    def _least_loaded(self) -> int | None:
+    def least_loaded(self) -> int | None:
         """Return the executor with the fewest jobs; a retiring one only if all executors retire.
 
         None: no executor may get more jobs.
         """
         may = [number for number in self.open() or self.executors if self.jobs_left(number)]
-        return min(may, key=self._hands.load, default=None)
+        return min(may, key=self.load, default=None)
 
-    def permit(self, held: JobInHand) -> None:
-        """Let the executor start a careful job (`Job.starts_carefully`), if it is still in hand."""
-        with self._giving:
-            if self._hands.get(held.job.name) is held and not held.has_ended:
-                self.executors[held.executor].permit(held.job.name)
-
-    def abandon(self, lost: Sequence[JobInHand]) -> None:
-        """Stop working on jobs that this worker does not own any more."""
-        with self._giving:
-            names = self._hands.drop(lost)
-            for executor in self.executors.values():
-                executor.abandon(names)
-
-    def recall_behind(self, held: JobInHand) -> None:
-        """Ask the executor of a running job to return the jobs that wait until this job ends."""
-        if self._hands.loads()[held.executor] > 1:
-            executor = self.executors.get(held.executor)
-            if executor is not None:
-                executor.recall()
-
-
-def _work(job: Job) -> Work:
-    return Work(
-        job.name,
-        job.task,
-        job.dataset,
-        job.groupid,
-        dict(job.parameters),
-        job.timeout_ms,
-        job.starts_carefully,
-        job.attempts + 1,
-        job.soft_timeout_ms,
-        None if job.source is None else dict(job.source),
-    )
+    def note_given(self, number: int, count: int) -> None:
+        """Record that an executor gets jobs."""
+        self._given[number] += count
+        self._used_at[number] = self._clock()

@@ -54,10 +54,12 @@ class FailureCalls:
 
     Args:
         jobs: the queue.
-        hooks: the hooks.
+        path: the path of the queue's root, for the hooks.
+        hooks: the hooks. Several queues may have the same hooks.
     """
 
-    def __init__(self, jobs: JobQueue, hooks: HookCalls) -> None:
+    def __init__(self, jobs: JobQueue, path: str, hooks: HookCalls) -> None:
+        self._path = path
         self._layout = jobs.layout
         self._znodes = jobs.layout.znodes
         self._hooks = hooks
@@ -91,25 +93,30 @@ class FailureCalls:
         self._wake.set()
 
     def line_up(self) -> None:
-        """Join the end of the line, because the worker has a new session."""
+        """Join the end of the line, because the worker has registered with a new id."""
         self._place.line_up()
+
+    @property
+    def place(self) -> str | None:
+        """The path of the worker's ephemeral in the line; None if it is not in the line."""
+        return self._place.path
 
     def stop(self) -> None:
         """Begin no more calls."""
         self._stopping = True
         self._wake.set()
 
-    def close(self) -> None:
-        """Wait at most `CLOSE_S` for the calls that run, then interrupt them and wait again."""
-        self.stop()
-        if self._thread is None:
-            return
-        self._thread.join(CLOSE_S)
+    def join(self, timeout_s: float) -> None:
+        """After `stop`: wait at most ``timeout_s`` for the calls that run."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def cut(self) -> None:
+        """After `stop`: record no more calls, also if they end later."""
         self._is_cut = True
-        self._hooks.interrupt()
-        self._thread.join(CLOSE_S)
-        for _ in range(CALLS_AT_ONCE):
-            self._to_make.put(None)
+        if self._thread is not None:
+            for _ in range(CALLS_AT_ONCE):
+                self._to_make.put(None)
 
     def run(self) -> None:
         """Call hooks while this worker is the first in line, until `stop` and the last call."""
@@ -129,10 +136,13 @@ class FailureCalls:
             except MissingError:
                 # Another program has deleted the parent of the notes.
                 self._ensure()
-                self.line_up()
+                self._place.start_again()
 
     def _ensure(self) -> None:
-        self._znodes.ensure(failures_path(self._layout), line_path(self._layout))
+        """Create the parents of the notes and of the line, but never the queue."""
+        for path in (failures_path(self._layout), line_path(self._layout)):
+            if not self._znodes.exists(path):
+                self._znodes.create(path, b"")
 
     # --- Notes
 
@@ -174,7 +184,7 @@ class FailureCalls:
         for job in self._layout.read(Place.DONE, [call.name]):
             if job.state is JobState.FAILED and job.finished_ms == call.noted.finished_ms:
                 self._running += 1
-                self._to_make.put((call, JobFailure(job, call.noted.reason)))
+                self._to_make.put((call, JobFailure(job, call.noted.reason, self._path)))
                 return
         log.info("%s was retried or removed before the hooks for its failure", call.name)
         self._record(call)

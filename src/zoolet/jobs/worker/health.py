@@ -6,7 +6,7 @@ for the server, and a restart would not help. A worker is *ready* if it can take
 This module sends no requests to a server, and imports nothing of zoolet.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 ADDRESS = "127.0.0.1"
@@ -30,6 +30,8 @@ class WorkerHealth:
         ready_executors: the number of executors that are ready.
         jobs_in_hand: the number of jobs that the worker has.
         reloads: the number of times that the worker loaded new code, or could not load it.
+        queues: for the path of each queue ``served``, or the reason why the worker does not serve
+            the queue now; {} before the start.
     """
 
     state: str
@@ -41,6 +43,7 @@ class WorkerHealth:
     ready_executors: int = 0
     jobs_in_hand: int = 0
     reloads: int = 0
+    queues: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes by name."""

@@ -118,6 +118,11 @@ class JobsInHand:
         """Return the number of jobs of one executor that have not ended."""
         return self._loads.get(executor, 0)  # one lookup needs no lock
 
+    def count(self) -> int:
+        """Return the number of jobs that have not ended."""
+        with self._lock:
+            return sum(self._loads.values())
+
     def forget(self, executor: int) -> None:
         """Remove the count of an executor that has no job and gets no job any more."""
         with self._lock:

@@ -120,9 +120,7 @@ class AttemptRecorder:
         on_report: called some seconds after the tally has changed.
         start_thread: starts a thread whose failure ends the worker.
         calls: calls the hooks of the user; None if there are none.
-
-    Attributes:
-        tally: the counts of the worker's work.
+        tally: the counts of the worker's work, which this object increases.
     """
 
     def __init__(
@@ -137,7 +135,8 @@ class AttemptRecorder:
         on_gone: Callable[[str], None],
         on_report: Callable[[], None],
         start_thread: Callable[[Callable[[], None]], object],
-        calls: AttemptCalls | None = None,
+        calls: AttemptCalls | None,
+        tally: Tally,
     ) -> None:
         self._jobs = jobs
         self._hands = hands
@@ -160,7 +159,7 @@ class AttemptRecorder:
         self._closing = threading.Event()
         self._is_drained = False
         """Whether `record` has taken all news that came before `close`."""
-        self.tally = Tally()
+        self.tally = tally
 
     def close(self) -> None:
         """End the recorder's threads; `record` first records all news that came before."""

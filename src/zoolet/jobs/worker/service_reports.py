@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class ServiceReports:
 
     Args:
         worker: the worker.
-        queue: the path of the queue's root.
+        queues: the paths of the worker's queues.
         status_file: the path of the status file; None for no file.
         manager: the service manager.
         clock: returns the time in seconds, for tests.
@@ -40,13 +40,13 @@ class ServiceReports:
     def __init__(
         self,
         worker: Worker,
-        queue: str,
+        queues: Sequence[str],
         status_file: Path | None = None,
         manager: ServiceManager | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
-        self._queue = queue
+        self._queues = queues
         self._file = status_file
         self._manager = ServiceManager() if manager is None else manager
         self._clock = clock
@@ -64,7 +64,7 @@ class ServiceReports:
         if self._reloads is not None and health.reloads > self._reloads:
             self._reloads, self._is_running = None, False
         if self._reloads is None:
-            self._report_state(health.reason or f"{health.state}: {self._queue}")
+            self._report_state(health.reason or f"{health.state}: {', '.join(self._queues)}")
         now = self._clock()
         interval_s = self._manager.watchdog_interval_s
         if interval_s is not None and health.is_live and now >= self._alive_at:
@@ -102,13 +102,16 @@ class ServiceReports:
         if self._file is None or (health == self._written and now < self._write_at):
             return
         found = health | {
-            "queue": self._queue,
+            "queue": self._queues[0],
             "pid": os.getpid(),
             "written_ms": time.time_ns() // 1_000_000,
         }
         beside = self._file.with_name(f"{self._file.name}.new")
         try:
-            beside.write_text(json.dumps(found | self._worker.tally()) + "\n")
+            found |= self._worker.tally()
+            if len(self._queues) > 1:
+                found["by_queue"] = self._worker.tallies()
+            beside.write_text(json.dumps(found) + "\n")
             beside.replace(self._file)
         except OSError as error:
             if not self._has_failed:

@@ -31,9 +31,10 @@ from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import Event, Place
 from zoolet.jobs.worker.executor_control import ExecutorControl
-from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobInHand, JobsInHand
 from zoolet.jobs.worker.page_feed import Feed
+from zoolet.jobs.worker.queue_executors import QueueExecutors
+from zoolet.jobs.worker.queue_shares import QueueShare
 from zoolet.jobs.worker.selection import Affinity, Candidate
 from zoolet.jobs.worker.shares import Shares
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
@@ -64,6 +65,8 @@ class JobTaker:
         jobs: the queue.
         hands: the jobs in hand; `ExecutorGroup.give` adds the taken jobs.
         executors: the executors that get the jobs.
+        share: decides when this queue may take jobs, and how many, if the worker has several
+            queues.
         wake: an event, set when there may be a job to take.
         seed: a text that differs for each worker, so that workers prefer different shards.
         cache_groups: the number of groups that an executor's cache keeps.
@@ -86,7 +89,8 @@ class JobTaker:
         self,
         jobs: JobQueue,
         hands: JobsInHand,
-        executors: ExecutorGroup,
+        executors: QueueExecutors,
+        share: QueueShare,
         *,
         wake: threading.Event,
         seed: str,
@@ -104,6 +108,7 @@ class JobTaker:
         self._jobs = jobs
         self._hands = hands
         self._executors = executors
+        self._queue_share = share
         self._wake = wake
         self._cache_groups = cache_groups
         self._round_s = round_s
@@ -114,14 +119,13 @@ class JobTaker:
         self._on_cancelled = on_cancelled
         self._executor_control = control
         self._feed = Feed(jobs.layout, seed, wake.set)
-        self._share_setting = ShareSetting(jobs.layout, wake.set)
-        self._share = OldestShare()
+        self._oldest_setting = ShareSetting(jobs.layout, wake.set)
+        self._oldest = OldestShare()
         self._percent = 0
         self._due = 0
-        self._shares = Shares(jobs.layout.workers)
+        self._rivals = Shares(jobs.layout.workers)
         self.looked_at = time.monotonic()
         self._worker_id = ""
-        self._typical_s = AHEAD_S
         self._taking_s = 0.0
         self._contended = False
         self._idle_since = time.monotonic()
@@ -134,7 +138,8 @@ class JobTaker:
 
     def note_duration(self, took_s: float) -> None:
         """Record the duration of an attempt. Any thread may call this method."""
-        self._typical_s = max(took_s, FORGET_SHARE * self._typical_s)
+        share = self._queue_share
+        share.typical_s = max(took_s, FORGET_SHARE * share.typical_s)
 
     def note_cache(self, *, hit: bool) -> None:
         """Record whether the data of an attempt was in the cache. Any thread may call this."""
@@ -187,18 +192,28 @@ class JobTaker:
         return again_at
 
     def _take_some(self) -> float | None:
-        """Take as many jobs as the executors have room for.
+        """Take as many jobs as the executors have room for, if it is the turn of this queue.
 
         Returns the time to try again if no event occurs before it; None if only an event helps.
         """
-        rooms = self._rooms()
-        count = sum(rooms.values())
-        if self._control.paused:
-            self._executor_control.note_waiting(0)
-            return None
-        if not count:
-            return self._count_waiting()
-        self._percent = self._share_setting.percent()
+        with self._queue_share.turn():
+            rooms = self._rooms()
+            if self._control.paused:
+                self._note_waiting(0)
+                self._queue_share.passes(is_idle=True)
+                return None
+            if not rooms:
+                return self._count_waiting()
+            if not self._queue_share.may_take():
+                # When another queue has had its turn, this queue's thread is woken.
+                self._note_waiting(0)
+                return None
+            return self._take_into(rooms)
+
+    def _take_into(self, rooms: dict[int, int]) -> float | None:
+        """Take jobs for executors with room; return the time to try again, as `_take_some` does."""
+        count = self._queue_share.part_of(sum(rooms.values()))
+        self._percent = self._oldest_setting.percent()
         waiting = self._feed.waiting
         waiting.keep_ages(wanted=self._percent > 0)
         listed_at = self._feed.refresh()
@@ -206,22 +221,25 @@ class JobTaker:
         # Many jobs are chosen at a time if they must wait for a limit, because ``own_jobs`` moves
         # them to "deferred", or if they require tags that this worker lacks.
         reach = max(count, JOBS_AT_ONCE) if self._met_deferred else count
-        share = self._shares.current(self._worker_id, self._feed.worker_count, time.monotonic())
+        share = self._rivals.current(self._worker_id, self._feed.worker_count, time.monotonic())
         paused_count = waiting.paused_count
         oldest = self._take_oldest(count) if self._percent else []
         reach -= len(oldest)
         affinity = self._affinity()
         choice = waiting.choose(share.of * reach, time.monotonic(), affinity, self._control.allows)
         if len(choice.jobs) + len(oldest) < count:
-            self._executor_control.note_waiting(0)
+            self._note_waiting(0)
         if choice.jobs or oldest:
             now = time.monotonic()
-            picked, others, fill_at = self._shares.divide(choice.jobs, reach, share, now)
+            picked, others, fill_at = self._rivals.divide(choice.jobs, reach, share, now)
             for candidate in others:
                 waiting.put_back(candidate)
             if not picked and not oldest:
+                # Until then, other queues of this worker may use the executors.
+                self._queue_share.passes(is_idle=False)
                 return fill_at
-            self._own([*oldest, *picked], rooms, len(oldest))
+            taken = self._own([*oldest, *picked], rooms, count, len(oldest))
+            self._queue_share.took(taken)
             self._idle_since = time.monotonic()
             self._wake.set()
             return None
@@ -234,23 +252,33 @@ class JobTaker:
             times.append(search_at)
         elif self._feed.search():
             self._wake.set()
+        if not self._wake.is_set():
+            self._queue_share.passes(is_idle=not times)
         return min(times, default=None)
 
     def _take_oldest(self, count: int) -> list[Candidate]:
         """Return the oldest jobs that must be among the next ``count`` jobs (`OldestShare`)."""
-        self._due = self._share.due(count, self._percent)
+        self._due = self._oldest.due(count, self._percent)
         return self._feed.take_oldest(self._due, self._control.allows)
 
     def _count_waiting(self) -> float | None:
         """Report the number of waiting jobs, if executors could be started for them.
 
-        Returns the time to try again if no event occurs before it; None if only an event helps.
+        If other queues share the executors, the number also decides whether this queue claims the
+        next executor. Returns the time to try again if no event occurs before it; None if only an
+        event helps.
         """
-        if not self._executor_control.wants_waiting:
+        if self._queue_share.is_alone and not self._executor_control.wants_waiting:
             return None
         listed_at = self._feed.refresh()
-        self._executor_control.note_waiting(self._feed.waiting.offered_count)
+        count = self._feed.waiting.offered_count
+        self._note_waiting(count)
+        if not count and not self._wake.is_set():
+            self._queue_share.passes(is_idle=listed_at is None)
         return listed_at
+
+    def _note_waiting(self, count: int) -> None:
+        self._executor_control.note_waiting(count, self._queue_share.number)
 
     def _offer_left(self) -> float | None:
         """Offer jobs again that were left to other workers; return the time of the next call."""
@@ -263,7 +291,11 @@ class JobTaker:
 
     def has_room(self, executor: int) -> bool:
         """Return whether an executor has few enough jobs to get more. Any thread may call this."""
-        return self._is_room(self._hands.load(executor), self._ahead())
+        return self._is_room(self._load(executor), self._ahead())
+
+    def _load(self, executor: int) -> int:
+        """Return the number of jobs of an executor; a job of another queue counts by its time."""
+        return self._hands.load(executor) + self._queue_share.load_of_others(executor)
 
     def _is_room(self, load: int, ahead: int) -> bool:
         return load < self._concurrency or load <= ahead // 2
@@ -274,15 +306,17 @@ class JobTaker:
         An executor that makes several attempts at a time may have a job for each of them.
         """
         ahead_s = min(AHEAD_MOST_S, max(AHEAD_S, 2 * self._taking_s))
-        return max(self._concurrency, min(AHEAD_JOBS, int(ahead_s / max(self._typical_s, 1e-6))))
+        typical_s = max(self._queue_share.typical_s, 1e-6)
+        return max(self._concurrency, min(AHEAD_JOBS, int(ahead_s / typical_s)))
 
     def _rooms(self) -> dict[int, int]:
         """Return the number of jobs that each executor has room for; only executors with room."""
         ahead = self._ahead()
-        loads = self._hands.loads()
+        executors = self._executors.open()
+        loads = {number: self._load(number) for number in executors}
         rooms = {
             number: ahead - loads[number]
-            for number, executor in self._executors.open().items()
+            for number, executor in executors.items()
             if self._is_room(loads[number], ahead) and not executor.is_stuck()
         }
         if self._executors.limits_jobs:
@@ -292,29 +326,32 @@ class JobTaker:
         return rooms
 
     def _affinity(self) -> Affinity:
-        held = [executor.held() for executor in self._executors.open().values()]
-        has_room = any(len(groups) < self._cache_groups for groups in held)
-        loaded = frozenset().union(*held)
+        has_room = any(
+            len(executor.held()) < self._cache_groups
+            for executor in self._executors.open().values()
+        )
+        loaded = frozenset().union(*self._executors.held().values())
         round_s = self._round_s if self._has_loader or loaded else 0.0
         return Affinity({*self._hands.groups(), *loaded}, has_room, round_s)
 
-    def _own(self, chosen: list[Candidate], rooms: dict[int, int], oldest: int) -> None:
-        """Try to take jobs, and give the taken jobs to the executors.
+    def _own(
+        self, chosen: list[Candidate], rooms: dict[int, int], most: int, oldest_count: int
+    ) -> int:
+        """Try to take up to ``most`` jobs, give them to executors; return their number.
 
-        The first ``oldest`` of the jobs were chosen because they are the oldest ones.
+        The first ``oldest_count`` jobs were chosen because they are the oldest ones.
         """
         by_name = {candidate.job.name: candidate for candidate in chosen}
         self._on_step("taking", list(by_name))
         began = time.monotonic()
         try:
-            most = sum(rooms.values())
             picked = self._jobs.own_jobs(list(by_name), self._worker_id, most, tags=self._tags)
         except WorkerGoneError as error:
             log.warning("%s", error)
             for candidate in chosen:
                 self._feed.waiting.put_back(candidate)
             self._on_gone(self._worker_id)
-            return
+            return 0
         self._taking_s = (self._taking_s + time.monotonic() - began) / 2
         for job in picked.unreadable:
             log.warning("%s", job.errors[-1].message)
@@ -330,20 +367,21 @@ class JobTaker:
         self._feed.lost(gone)
         self._contended = len(gone) > len(picked.owned)
         if self._percent:
-            lost = sum(candidate.job.name not in there for candidate in chosen[:oldest])
-            self._share.note(len(picked.owned), self._due - lost, self._percent)
+            lost = sum(candidate.job.name not in there for candidate in chosen[:oldest_count])
+            self._oldest.note(len(picked.owned), self._due - lost, self._percent)
         if gone:
-            self._shares.note_lost(time.monotonic())
+            self._rivals.note_lost(time.monotonic())
         self._on_step("taken", [job.name for job in picked.owned])
-        self._give(picked.owned, rooms)
+        return self._give(picked.owned, rooms)
 
-    def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> None:
-        """Give each job to an executor with its data, or else to an executor with few groups."""
+    def _give(self, jobs: Sequence[Job], rooms: dict[int, int]) -> int:
+        """Give each job to an executor with its data, or else to an executor with few groups.
+
+        Returns the number of jobs that executors have got.
+        """
         given: dict[int, list[Job]] = {}
         having = {
-            group: number
-            for number, executor in self._executors.open().items()
-            for group in executor.held()
+            group: number for number, held in self._executors.held().items() for group in held
         } | self._hands.groups()
         groups = Counter(having.values())
         for job in jobs:
@@ -364,6 +402,7 @@ class JobTaker:
         self._on_step("given", [job.name for job in jobs])
         if left:
             self._give_back(left)
+        return len(jobs) - len(left)
 
     def _give_back(self, jobs: Sequence[Job]) -> None:
         """Give jobs back to the queue: their executors were replaced while they were taken."""

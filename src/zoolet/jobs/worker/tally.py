@@ -10,7 +10,7 @@ from zoolet.jobs.records.transitions import JobState
 
 @final
 class Tally:
-    """Counts the work of a worker since its start.
+    """Counts the work of a worker in a queue since its start.
 
     Attributes:
         successful: the number of jobs that became SUCCESSFUL.

@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from zoolet.client.connecting.settings import ConnectionSettings
@@ -31,7 +31,14 @@ from zoolet.jobs.worker.executor_control import IDLE_S, ExecutorLimits
 from zoolet.jobs.worker.health import WorkerHealth
 from zoolet.jobs.worker.run import WorkerOptions, WorkerRun
 from zoolet.jobs.worker.screening import Security
+from zoolet.jobs.worker.served_queues import (
+    ServedQueue,
+    WorkerQueue,
+    options_by_root,
+    served_queues,
+)
 from zoolet.jobs.znodes.forks import HomeProcess
+from zoolet.model import paths
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +48,17 @@ has 3 s to give its jobs back to the queue."""
 
 
 class Worker:
-    """A worker of a queue; it creates the queue if the queue does not exist. A context manager.
+    """A worker of one or several queues. A context manager.
+
+    It creates a queue that does not exist. Its queues share its executors, in proportion to their
+    weights. If only some of the queues have waiting jobs, these queues share all executors.
 
     Args:
         hosts: the ZooKeeper servers, ``host:port[,host:port...]``; or `ConnectionSettings`, which
             also have the timeouts, TLS and the login.
-        root: the path of the queue's root.
+        root: the path of the queue's root, if the worker has one queue.
+        queues: the queues, if the worker has several: the weight of each queue, or a `WorkerQueue`,
+            by the path of its root.
         loader: the name of the function that loads a group (`zoolet.jobs.execution.functions`);
             None: only jobs of described datasets get a group, other tasks get None.
         executors: the number of executors, each of which runs one job at a time.
@@ -92,6 +104,7 @@ class Worker:
 
     Raises:
         ExecutorError: tasks cannot run in processes on this system.
+        InvalidJobError: an option is out of range.
     """
 
     _failure: BaseException | None = None
@@ -101,6 +114,7 @@ class Worker:
         hosts: str | ConnectionSettings,
         root: str = "/",
         *,
+        queues: Mapping[str, int | WorkerQueue] | None = None,
         loader: str | None = None,
         executors: int = 1,
         min_executors: int | None = None,
@@ -133,8 +147,9 @@ class Worker:
             attempt_memory_mib=attempt_memory_mib,
             async_concurrency=None if async_concurrency == 1 else async_concurrency,
         )
-        connection, root = _place(hosts, root, session_timeout_ms, connect_timeout_ms)
-        counts = (executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib)
+        settings = _settings_of(hosts, session_timeout_ms, connect_timeout_ms)
+        options = options_by_root(root, queues)
+        connection, served = _place(settings, options, loader)
         security = _security(tasks, loaders, signing_keys, accept_unsigned=accept_unsigned)
         stores = StoreUrls(result_stores).as_dict()
         setup = Setup(
@@ -142,14 +157,14 @@ class Worker:
             cache_groups,
             cache_bytes,
             **_of_this_process(),
-            **_for_executors(connection, root, stores, security),
+            **_of_queues(connection, served, options, stores, security),
             attempt_memory_bytes=bytes_of(attempt_memory_mib),
             async_concurrency=async_concurrency,
         )
+        counts = (executors, min_executors, max_executors, max_jobs_per_executor, max_executor_mib)
         limits = ExecutorLimits.of(*counts).stopping_idle_after(executor_idle_s)
-        step = None if on_step is None else load_function(on_step, STEPS)
-        first = (connection, root, setup, limits, threads, locality_wait_ms / 1000)
-        more = (_checked_tags(tags), stores, step, tuple(hooks), security)
+        first = (connection, served, setup, limits, threads, locality_wait_ms / 1000)
+        more = (_checked_tags(tags), stores, _step_of(on_step), tuple(hooks), security)
         self._options = WorkerOptions(*first, *more)
         self._home = HomeProcess()
         self._ended = threading.Event()
@@ -199,7 +214,7 @@ class Worker:
     def cut_grace(self) -> None:
         """End the grace period: `stop` gives all unfinished jobs back without delay."""
         if self._run is not None:
-            self._run.hands.stop_waiting()
+            self._run.cut_grace()
 
     def reload(self) -> None:
         """Load new code: replace each executor by a new process when its jobs have ended.
@@ -238,20 +253,42 @@ class Worker:
 
     @property
     def worker_id(self) -> str:
-        """The id under which the worker is registered; it changes after each lost session."""
-        return "" if self._run is None else self._run.registration.worker_id
+        """The id of the worker in its (first) queue; it changes after each lost session.
+
+        The worker has another id in each queue (`worker_ids`).
+        """
+        return "" if self._run is None else self._run.places[0].worker_id
+
+    @property
+    def worker_ids(self) -> dict[str, str]:
+        """The id of the worker in each queue, by the path of the queue; {} before `start`."""
+        places = [] if self._run is None else self._run.places
+        return {place.served.root: place.worker_id for place in places}
 
     @property
     def queue(self) -> JobQueue:
-        """The worker's queue, which uses the worker's connection; JobError before `start`."""
+        """The worker's (first) queue, which uses the worker's connection.
+
+        Raises:
+            JobError: the worker is not started.
+        """
+        return next(iter(self.queues.values()))
+
+    @property
+    def queues(self) -> dict[str, JobQueue]:
+        """The worker's queues by path, which use the worker's connection.
+
+        Raises:
+            JobError: the worker is not started.
+        """
         if self._run is None:
             raise JobError("the worker is not started: call start() first")
-        return self._run.queue
+        return {place.served.root: place.first.queue for place in self._run.places}
 
     @property
     def in_hand(self) -> int:
         """The number of jobs that are taken and not recorded as ended."""
-        return 0 if self._run is None else len(self._run.hands.all())
+        return 0 if self._run is None else self._run.health().jobs_in_hand
 
     def health(self) -> WorkerHealth:
         """Return the worker's health. This call sends no request, and any thread may make it."""
@@ -272,25 +309,42 @@ class Worker:
     def progress(self) -> dict[str, list[Progress]]:
         """Return the progress that the jobs in hand have reported, by the names of their tasks."""
         found: dict[str, list[Progress]] = {}
-        for held in [] if self._run is None else self._run.hands.all():
-            if held.progress is not None:
-                found.setdefault(held.job.task, []).append(held.progress)
+        for run in [] if self._run is None else self._run.runs:
+            for held in run.hands.all():
+                if held.progress is not None:
+                    found.setdefault(held.job.task, []).append(held.progress)
         return found
 
     def tally(self) -> dict[str, float]:
-        """Return the counts of the worker's work since its start, by name."""
-        return {} if self._run is None else self._run.recorder.tally.as_dict()
+        """Return the counts of the worker's work in all queues since its start, by name."""
+        found: dict[str, float] = {}
+        for tally in self.tallies().values():
+            for name, count in tally.items():
+                found[name] = found.get(name, 0) + count
+        return found
+
+    def tallies(self) -> dict[str, dict[str, float]]:
+        """Return the counts of the worker's work in each queue, by the path of the queue."""
+        places = [] if self._run is None else self._run.places
+        return {place.served.root: place.tally.as_dict() for place in places}
+
+
+def _settings_of(
+    hosts: str | ConnectionSettings, session_timeout_ms: int, connect_timeout_ms: int
+) -> ConnectionSettings:
+    if isinstance(hosts, ConnectionSettings):
+        return hosts
+    return ConnectionSettings(
+        hosts, session_timeout_ms=session_timeout_ms, connect_timeout_ms=connect_timeout_ms
+    )
 
 
 def _place(
-    hosts: str | ConnectionSettings, root: str, session_timeout_ms: int, connect_timeout_ms: int
-) -> tuple[ConnectionSettings, str]:
-    """Return the settings of the connection, without a chroot, and the path of the queue."""
-    if isinstance(hosts, str):
-        hosts = ConnectionSettings(
-            hosts, session_timeout_ms=session_timeout_ms, connect_timeout_ms=connect_timeout_ms
-        )
-    return hosts.moving_chroot(root)
+    hosts: ConnectionSettings, options: Mapping[str, WorkerQueue], loader: str | None
+) -> tuple[ConnectionSettings, tuple[ServedQueue, ...]]:
+    """Return the settings of the connection, without a chroot, and the queues."""
+    served = served_queues(options, loader, lambda path: hosts.moving_chroot(path)[1])
+    return hosts.moving_chroot(paths.ROOT)[0], served
 
 
 def _of_this_process() -> dict[str, Any]:
@@ -301,6 +355,10 @@ def _of_this_process() -> dict[str, Any]:
         "output_token": uuid.uuid4().hex,
         "opener": OPENER,
     }
+
+
+def _step_of(name: str | None) -> Callable[[str, list[str]], object] | None:
+    return None if name is None else load_function(name, STEPS)
 
 
 def _security(
@@ -315,18 +373,32 @@ def _security(
     return Security(AllowLists(tasks, loaders), signing_keys, accept_unsigned)
 
 
-def _for_executors(
-    connection: ConnectionSettings, root: str, stores: Mapping[str, str], security: Security
+def _of_queues(
+    connection: ConnectionSettings,
+    served: Sequence[ServedQueue],
+    options: Mapping[str, WorkerQueue],
+    stores: Mapping[str, str],
+    security: Security,
 ) -> dict[str, Any]:
-    """Return what executors need to open a dispatcher for tasks, and to check jobs again."""
-    queue = queue_as_json(
-        connection,
-        root,
-        result_stores=stores,
-        signing_keys=security.signing_keys,
-        loaders=security.allowed.loaders,
-    )
-    return {"queue": queue, "tasks": security.allowed.tasks, "loaders": security.allowed.loaders}
+    """Return what executors need for the jobs of each queue, and to check jobs again."""
+    allowed = security.allowed
+    loader_of = {one.tag: options[one.path].loader for one in served}
+    queues = {
+        one.tag: queue_as_json(
+            connection,
+            one.root,
+            result_stores=stores,
+            signing_keys=security.signing_keys,
+            loaders=allowed.loaders,
+        )
+        for one in served
+    }
+    return {
+        "queues": queues,
+        "queue_loaders": {tag: name for tag, name in loader_of.items() if name is not None},
+        "tasks": allowed.tasks,
+        "loaders": allowed.loaders,
+    }
 
 
 def _checked_tags(tags: Sequence[str]) -> frozenset[str]:

@@ -20,7 +20,7 @@ def test_a_group_is_loaded_once_and_found_then() -> None:
         loaded.append((dataset, groupid))
         return f"{dataset} {groupid}"
 
-    cache = GroupCache(load, 2)
+    cache = GroupCache({"": load}, 2)
     assert cache.get("d", "1") == Loaded("d 1", cache_hit=False)
     assert cache.get("d", "1") == Loaded("d 1", cache_hit=True)
     assert loaded == [("d", "1")]
@@ -28,7 +28,7 @@ def test_a_group_is_loaded_once_and_found_then() -> None:
 
 
 def test_the_least_recently_used_group_goes_first() -> None:
-    cache = GroupCache(lambda dataset, groupid: dataset + groupid, 2)
+    cache = GroupCache({"": lambda dataset, groupid: dataset + groupid}, 2)
     cache.get("d", "1")
     cache.get("d", "2")
     cache.get("d", "1")
@@ -37,7 +37,7 @@ def test_the_least_recently_used_group_goes_first() -> None:
 
 
 def test_a_limit_in_bytes_drops_the_least_recently_used() -> None:
-    cache = GroupCache(lambda _, groupid: bytes(int(groupid)), 100, limit_bytes=10_000)
+    cache = GroupCache({"": lambda _, groupid: bytes(int(groupid))}, 100, limit_bytes=10_000)
     for groupid in ("2000", "3000", "4000"):
         assert cache.get("d", groupid).dropped == ()
     cache.get("d", "2000")
@@ -46,7 +46,7 @@ def test_a_limit_in_bytes_drops_the_least_recently_used() -> None:
 
 
 def test_a_group_past_the_limit_is_returned_and_not_kept() -> None:
-    cache = GroupCache(lambda _, groupid: bytes(int(groupid)), 100, limit_bytes=1000)
+    cache = GroupCache({"": lambda _, groupid: bytes(int(groupid))}, 100, limit_bytes=1000)
     loaded = cache.get("d", "5000")
     assert (len(loaded.group), loaded.dropped) == (5000, (("d", "5000"),))
     assert cache.held() == set()
@@ -76,7 +76,7 @@ def test_what_a_loader_raises_is_raised_and_nothing_is_kept() -> None:
         if (outcome := next(outcomes)) is not None:
             raise outcome
 
-    cache = GroupCache(load, 1)
+    cache = GroupCache({"": load}, 1)
     with pytest.raises(OSError, match="disk"):
         cache.get("d", "1")
     assert cache.held() == set()
@@ -94,7 +94,7 @@ def test_two_executors_load_a_group_once() -> None:
         assert go_on.wait(10)
         return "group"
 
-    cache = GroupCache(load, 1)
+    cache = GroupCache({"": load}, 1)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(cache.get, "d", "1")
         assert loading.wait(10)
@@ -107,7 +107,7 @@ def test_two_executors_load_a_group_once() -> None:
 
 def test_a_cache_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        GroupCache(lambda _, __: None, 0)
+        GroupCache({}, 0)
 
 
 def test_a_group_of_another_source_is_loaded_again(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_group_of_another_source_is_loaded_again(tmp_path: Path) -> None:
     def source(column: str) -> dict[str, object]:
         return make_source("csv", checked_options("csv", {}), described, [column])
 
-    cache = GroupCache(None, 2)
+    cache = GroupCache({}, 2)
     assert not cache.can_load(None)
     assert cache.can_load(source("x"))
     assert cache.get("d", "1", source("x")) == Loaded([{"x": "1"}], cache_hit=False)
@@ -126,3 +126,16 @@ def test_a_group_of_another_source_is_loaded_again(tmp_path: Path) -> None:
     assert not cache.has("d", "1", source("y"))
     assert cache.get("d", "1", source("y")) == Loaded([{"y": "2"}], cache_hit=False)
     assert cache.held() == {("d", "1")}
+
+
+def test_the_same_names_of_two_queues_are_different_groups() -> None:
+    cache = GroupCache({"0/": lambda *name: ["first", *name], "1/": lambda *name: [*name]}, 3)
+    assert cache.get("d", "1", None, "0/") == (["first", "d", "1"], False, ())
+    assert cache.get("d", "1", None, "1/") == (["d", "1"], False, ())
+    assert cache.held() == {("0/d", "1"), ("1/d", "1")}
+    assert cache.get("d", "1", None, "0/").cache_hit
+    assert not cache.has("d", "1")
+    assert not cache.can_load(None, "2/")
+    # All queues share the limit.
+    cache.get("d", "2", None, "1/")
+    assert cache.get("d", "3", None, "0/").dropped == (("1/d", "1"),)

@@ -30,7 +30,7 @@ print("\\x1b[31mred")
 
 def failure(task: str = "m:f", error: str = "no") -> JobFailure:
     job = Job.draft(JobRequest(task, parameters={"n": 1}), "s-0", 0)
-    return JobFailure(job.ended_by(7, error), FailureReason.ATTEMPT)
+    return JobFailure(job.ended_by(7, error), FailureReason.ATTEMPT, "/jobs/q")
 
 
 def test_the_command_gets_the_job(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -38,7 +38,7 @@ def test_the_command_gets_the_job(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     (tmp_path / "a script.py").write_text(WRITE)
     command = f"{sys.executable} '{tmp_path}/a script.py' {tmp_path}/file"
     found = failure(error="no\0 \ud800" + "x" * 5000)
-    FailureCommand(command, "/jobs/q", TIMEOUT_MS).job_failed(found)
+    FailureCommand(command, TIMEOUT_MS).job_failed(found)
     job, variables = json.loads((tmp_path / "file").read_text())
     assert (job["job"], job["state"], job["reason"]) == (found.job.name, "FAILED", "attempt")
     assert job["parameters"] == {"n": 1}
@@ -50,21 +50,21 @@ def test_the_command_gets_the_job(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_a_failed_command_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     command = f"{sys.executable} -c 'print(\"why\"); raise SystemExit(4)'"
-    FailureCommand(command, "/jobs/q", TIMEOUT_MS).job_failed(failure())
+    FailureCommand(command, TIMEOUT_MS).job_failed(failure())
     assert "has failed: its exit status is 4\nwhy" in caplog.text
     assert caplog.records[-1].levelno == logging.ERROR
 
 
 def test_no_shell_reads_the_command(tmp_path: Path) -> None:
-    FailureCommand(f"echo a > {tmp_path}/file; touch {tmp_path}/b", "/q", TIMEOUT_MS).job_failed(
+    FailureCommand(f"echo a > {tmp_path}/file; touch {tmp_path}/b", TIMEOUT_MS).job_failed(
         failure()
     )
     assert list(tmp_path.iterdir()) == []
-    FailureCommand(f"sh -c 'cat > {tmp_path}/file'", "/q", TIMEOUT_MS).job_failed(failure())
+    FailureCommand(f"sh -c 'cat > {tmp_path}/file'", TIMEOUT_MS).job_failed(failure())
     assert json.loads((tmp_path / "file").read_text())["task"] == "m:f"
 
 
 @pytest.mark.parametrize("command", ["", "   ", "''", "echo 'a"])
 def test_a_command_that_cannot_be_read_is_refused(command: str) -> None:
     with pytest.raises(InvalidJobError, match="command"):
-        FailureCommand(command, "/q", TIMEOUT_MS)
+        FailureCommand(command, TIMEOUT_MS)

@@ -14,6 +14,7 @@ from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.worker.executor_control import SCALE_AFTER_S, ExecutorControl, ExecutorLimits
 from zoolet.jobs.worker.executor_group import ExecutorGroup
 from zoolet.jobs.worker.jobs_in_hand import JobsInHand
+from zoolet.jobs.worker.queue_executors import QueueExecutors
 
 MIB = 1 << 20
 
@@ -91,10 +92,11 @@ class Stage:
         self.failures: list[BaseException] = []
         self.waits: list[str] = []
         self.hands = JobsInHand()
-        self.group = ExecutorGroup(self.hands, limits.jobs, clock=lambda: self.now)
+        self.group = ExecutorGroup(limits.jobs, clock=lambda: self.now)
+        self.group.join(self.hands)
+        self.queue = QueueExecutors(self.group, self.hands)
         self.control = ExecutorControl(
             self.group,
-            self.hands,
             limits,
             make=self.make,
             on_ready=lambda: None,
@@ -156,7 +158,7 @@ class Stage:
                 del self.waits[: len(taken)]
                 given[number] = [_job(name) for name in taken]
         meanwhile()
-        self.waits += [job.name for job in self.group.give(given)]
+        self.waits += [job.name for job in self.queue.give(given)]
         self.control.note_waiting(len(self.waits) if self.control.wants_waiting else 0)
 
     def end(self, name: str, *, returns: bool = True) -> None:

@@ -66,7 +66,7 @@ def reports_of(clock: Clock) -> Iterator[Callable[..., ServiceReports]]:
         watchdog_s: float | None = None,
     ) -> ServiceReports:
         managers.append(ServiceManager("" if receiver is None else receiver.variable, watchdog_s))
-        return ServiceReports(cast("Worker", worker), "/jobs", file, managers[-1], clock)
+        return ServiceReports(cast("Worker", worker), ["/jobs"], file, managers[-1], clock)
 
     yield make
     for manager in managers:

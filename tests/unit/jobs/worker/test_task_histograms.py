@@ -11,6 +11,7 @@ from zoolet.jobs.hooks.job_hooks import Attempt
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_requests import JobRequest
 from zoolet.jobs.worker.metrics import WorkerCollector
+from zoolet.jobs.worker.tally import Tally
 from zoolet.jobs.worker.task_histograms import (
     BOUNDS_S,
     LABEL_CHARACTERS,
@@ -89,12 +90,10 @@ def test_labels_are_escaped_in_the_metrics() -> None:
     histograms = TaskHistograms()
     histograms.ended(ended('m:"f"\n{evil="1"} 7\\', 30))
     worker = SimpleNamespace(
-        tally=lambda: dict.fromkeys(
-            ["successful", "failed_attempts", "lost", "cache_hits", "cache_misses", "busy_s"], 0.0
-        ),
+        tallies=lambda: {"/q": Tally().as_dict()},
         in_hand=0,
         progress=dict,
-        queue=SimpleNamespace(counts=dict, workers=list),
+        queues={"/q": SimpleNamespace(counts=dict, workers=list)},
     )
     registry = CollectorRegistry()
     registry.register(WorkerCollector(cast("Worker", worker), histograms))
