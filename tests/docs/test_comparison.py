@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
+    BadArgumentsError,
     BadVersionError,
     ConnectionLoss,
     InvalidACLError,
@@ -236,6 +237,24 @@ def tls(cell: str, _: EmbeddedServer, __: KazooClient) -> None:
     assert secure.tls is not None
 
 
+def audit_log(cell: str, _: EmbeddedServer, __: KazooClient) -> None:
+    assert cell == "of all changes, as text or JSON; data of clients is escaped"
+    assert config().audit is None
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "audit.log"
+        lines = ("audit.enable=true", f"zoolet.audit.file={path}")
+        for form, mark in (("apache", "znode=/a\\n\t"), ("json", '"znode": "/a\\n"')):
+            settings = {**dict(line.split("=", 1) for line in lines), "zoolet.audit.format": form}
+            with EmbeddedServer(Path(directory) / form, settings) as server:
+                client = server.client()
+                client.start()
+                with pytest.raises(BadArgumentsError):
+                    client.create("/a\n")
+                client.stop()
+                client.close()
+            assert mark in path.read_text(), form
+
+
 def reconfig(cell: str, _: EmbeddedServer, client: KazooClient) -> None:
     assert cell == "there is one server"
     with pytest.raises(ZookeeperError):
@@ -284,6 +303,7 @@ SERVER_CHECKS: dict[str, Check] = {
     "ephemerals": ephemerals,
     "access control": access,
     "TLS for clients": tls,
+    "audit log": audit_log,
     "changing the members": reconfig,
     "monitoring": monitoring,
     "in a test suite": fixtures,

@@ -91,7 +91,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> set[Sample]:
         assert worker.process.stdout is not None
         url = worker.process.stdout.readline().split()[-1]
         found = samples_of(f"http://{port.address}/metrics") | samples_of(url)
-        archive_port = serve_metrics(0, partial(figures, Status()), "127.0.0.1")
+        archive_port = serve_metrics(0, partial(figures, Status()))
         found |= samples_of(f"http://127.0.0.1:{archive_port}/metrics")
         worker.close()
         client.stop()

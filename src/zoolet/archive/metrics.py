@@ -1,13 +1,16 @@
 """Metrics of a command for Prometheus, served by a thread of the library prometheus_client."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from zoolet.archive.errors import ArchiveError
+
+ADDRESS: Final = "127.0.0.1"
+"""The address on which a command serves its metrics, which need no login."""
 
 
 class Figure(NamedTuple):
@@ -37,8 +40,8 @@ class _Figures(Collector):
             yield family(name, meaning, value=value)
 
 
-def serve_metrics(port: int, figures: Callable[[], Iterable[Figure]], address: str = "") -> int:
-    """Serve the figures at ``/metrics`` until the process ends; return the port.
+def serve_metrics(port: int, figures: Callable[[], Iterable[Figure]]) -> int:
+    """Serve the figures at ``/metrics`` of `ADDRESS` until the process ends; return the port.
 
     ``figures`` is called in other threads. Port 0 means any free port. Raises ArchiveError if the
     port is in use.
@@ -46,7 +49,7 @@ def serve_metrics(port: int, figures: Callable[[], Iterable[Figure]], address: s
     registry = CollectorRegistry()
     registry.register(_Figures(figures))
     try:
-        server, _ = start_http_server(port, address or "0.0.0.0", registry)  # noqa: S104 -- metrics
+        server, _ = start_http_server(port, ADDRESS, registry)
     except OSError as error:
         raise ArchiveError(
             f"cannot serve metrics on port {port}: {error.strerror or error}. Stop the program that"

@@ -148,13 +148,13 @@ def test_metrics_show_the_last_archived_txn(server: ServerProcess, tmp_path: Pat
         Client(server.hosts) as client,
         ArchiverProcess(tmp_path, *options, *INTERVAL, "--metrics-port", "0") as archiver,
     ):
-        archiver.wait_for("metrics at port")
-        found = re.search(r"metrics at port (\d+)", archiver.log)
+        archiver.wait_for("metrics on http://127.0.0.1:")
+        found = re.search(r"metrics on (http://127\.0\.0\.1:\d+/metrics)", archiver.log)
         assert found is not None
         client.create("/a")
         zxid = client.exists("/a")
         assert zxid is not None
-        address = f"http://127.0.0.1:{found[1]}/metrics"
+        address = found[1]
 
         def figures() -> dict[str, str]:
             with urllib.request.urlopen(address, timeout=10) as answer:

@@ -21,7 +21,7 @@ from click.core import ParameterSource
 from zoolet.archive.checking.checking import check_archive
 from zoolet.archive.commands.options import check_finite, state_home
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.metrics import serve_metrics
+from zoolet.archive.metrics import ADDRESS, serve_metrics
 from zoolet.archive.store.keys import create_key_file, read_key_file
 from zoolet.archive.store.store import Store
 from zoolet.archive.writing.archiver import Archiver, Options
@@ -144,7 +144,11 @@ class _Settings(NamedTuple):
     type=click.IntRange(1),
     help="Keep a snapshot per hour; then one per day.",
 )
-@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Port of the metrics for Prometheus on 127.0.0.1; 0: any free port.",
+)
 @_key_file
 @click.pass_context
 @_reporting
@@ -283,7 +287,7 @@ def _work_dir(given: Path | None, url: str) -> Path:
 def _serve(settings: _Settings, status: Status) -> None:
     if settings.metrics_port is not None:
         port = serve_metrics(settings.metrics_port, partial(figures, status))
-        log.info("metrics at port %d, path /metrics", port)
+        log.info("metrics on http://%s:%d/metrics", ADDRESS, port)
 
 
 @archive.command("check")

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from zoolet.archive.commands.options import check_finite, state_home
 from zoolet.archive.errors import ArchiveError
-from zoolet.archive.metrics import serve_metrics
+from zoolet.archive.metrics import ADDRESS, serve_metrics
 from zoolet.archive.mirror.history import older_zxid, other_source
 from zoolet.archive.mirror.metrics import figures_of
 from zoolet.archive.mirror.mirror import Mirror, MirrorOptions
@@ -51,7 +51,6 @@ TO_AUTH_VARIABLE: Final = "ZOOLET_TO_AUTH"
 C = TypeVar("C", bound=Callable[..., Any])
 
 _CALL_TIMEOUT_S: Final = 30.0
-_METRICS_ADDRESS: Final = "127.0.0.1"
 _CREATOR_ACL: Final = (ACL(int(Permission.ALL), Id("auth", "")),)
 _LOST: Final = """\
 The target gets data and ACLs. It does not get:
@@ -346,10 +345,8 @@ class _Run:
     def _begin(self) -> None:
         """Serve the metrics, print the first lines, and stop at a signal."""
         if self._metrics_port is not None:
-            port = serve_metrics(
-                self._metrics_port, lambda: figures_of(self._report()), _METRICS_ADDRESS
-            )
-            self._say(f"metrics on http://{_METRICS_ADDRESS}:{port}/metrics")
+            port = serve_metrics(self._metrics_port, lambda: figures_of(self._report()))
+            self._say(f"metrics on http://{ADDRESS}:{port}/metrics")
         source, target = self._sides
         self._say(f"mirror from {source} to {target}")
         kept = "; --keep-ephemerals makes them persistent" if self._options.keeps_ephemerals else ""

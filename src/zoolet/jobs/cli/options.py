@@ -169,7 +169,8 @@ _keys_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     envvar=SIGNING_KEYS_VARIABLE,
     show_envvar=True,
-    help="File of keys, by which jobs and schedules are signed, and by which a worker checks them.",
+    help="File of keys. Jobs and schedules that are submitted get a signature; a worker runs only"
+    " jobs with a valid signature.",
 )
 
 
@@ -188,8 +189,8 @@ _stores_option = click.option(
     envvar=STORES_VARIABLE,
     show_envvar=True,
     metavar="NAME=URL",
-    help="URL of the result store of this name; NAME=@FILE reads it from a file, so that a password"
-    " is not shown by ps. May be repeated; in the variable, separated by spaces.",
+    help="URL of the result store of this name; NAME=@FILE reads it from a file, so that ps does"
+    " not show a password. May be repeated; in the variable, separated by spaces.",
 )
 
 _output_option = click.option(

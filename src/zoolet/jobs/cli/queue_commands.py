@@ -89,13 +89,13 @@ _settings = (
     click.option(
         "--max-waiting-jobs",
         type=click.IntRange(min=1),
-        help="Most jobs that may wait; a submission that would exceed it is refused.",
+        help="Largest number of waiting jobs; a submission that would exceed it is refused.",
     ),
     click.option(
         "--oldest-share-percent",
         type=click.IntRange(0, 100),
-        help="Of 100 jobs that a worker takes, this number are the oldest ones, whatever their"
-        " priority.  [default: 0]",
+        help="Percentage of jobs that workers take by age alone, so that jobs of low priority do"
+        " not wait for ever.  [default: 0]",
     ),
 )
 

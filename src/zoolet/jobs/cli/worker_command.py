@@ -79,7 +79,7 @@ TIMEOUT_MS = 30_000
 @click.option(
     "--max-executor-mib",
     type=click.IntRange(min=1),
-    help="Replace the process of an executor after a job if it uses more MiB of memory.",
+    help="Replace the process of an executor if it uses more than N MiB of memory after a job.",
 )
 @click.option(
     "--attempt-memory-mib",
@@ -152,14 +152,14 @@ TIMEOUT_MS = 30_000
 @click.option(
     "--tasks",
     multiple=True,
-    help="Pattern of tasks that jobs may name, like mail:*; jobs of other tasks are left to other"
+    help="Run only tasks that match this pattern, like mail:*, and leave all other jobs to other"
     " workers. May be repeated.  [default: all tasks]",
 )
 @click.option(
     "--loaders",
     multiple=True,
-    help="Pattern of loaders that jobs may name, like csv or shop.data:*. May be repeated."
-    "  [default: all; with --tasks, the built-in loaders]",
+    help="Let jobs name only loaders that match this pattern, like csv or shop.data:*. May be"
+    " repeated.  [default: all; with --tasks, the built-in loaders]",
 )
 @click.option(
     "--accept-unsigned",
@@ -214,15 +214,15 @@ TIMEOUT_MS = 30_000
 )
 @click.option(
     "--on-failure",
-    help="Command that runs when a job has become FAILED, without a shell. It gets the job as JSON"
-    " on its standard input.",
+    help="Command to run for each job that has become FAILED. It gets the job as JSON on its"
+    " standard input. It runs without a shell: write sh -c '...' if you need one.",
 )
 @click.option(
     "--on-failure-timeout-ms",
     type=click.IntRange(min=1),
     default=TIMEOUT_MS,
     show_default=True,
-    help="Time limit of the command of --on-failure; then it is ended.",
+    help="Time limit of the command of --on-failure; after it, the worker ends the command.",
 )
 def worker(
     *,

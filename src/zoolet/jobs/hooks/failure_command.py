@@ -38,7 +38,9 @@ class FailureCommand(JobHooks):
         try:
             arguments = shlex.split(command)
         except ValueError as error:
-            raise InvalidJobError(f"the command {command!r} cannot be read: {error}") from None
+            raise InvalidJobError(
+                f"the command {command!r} cannot be split into words: {error}"
+            ) from None
         if not arguments or not arguments[0]:
             raise InvalidJobError("the command is empty: give a program and its arguments")
         self._program = arguments[0]

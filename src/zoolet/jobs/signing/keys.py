@@ -107,7 +107,10 @@ def _read(path: Path) -> tuple[SigningKey, Mapping[str, SigningKey]]:
     except OSError as error:
         raise SigningKeyError(f"the file of keys {path} cannot be read: {explain(error)}") from None
     if len(data) > FILE_LIMIT_BYTES:
-        raise SigningKeyError(f"the file of keys {path} has more than {FILE_LIMIT_BYTES} bytes")
+        raise SigningKeyError(
+            f"the file of keys {path} has more than {FILE_LIMIT_BYTES} bytes: give the path of a"
+            " file with keys"
+        )
     keys: dict[str, SigningKey] = {}
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         words = line.split()
@@ -120,7 +123,9 @@ def _read(path: Path) -> tuple[SigningKey, Mapping[str, SigningKey]]:
                 f" the secret has at least {2 * SECRET_LEAST_BYTES} hexadecimal digits"
             )
         if key.id in keys:
-            raise SigningKeyError(f"{path}, line {number}: the id {key.id} is used twice")
+            raise SigningKeyError(
+                f"{path}, line {number}: the id {key.id} is used twice: give each key another id"
+            )
         keys[key.id] = key
     if not 0 < len(keys) <= KEYS_LIMIT:
         raise SigningKeyError(
@@ -153,5 +158,5 @@ def _check_mode(path: Path, found: os.stat_result) -> None:
     if found.st_uid not in {0, os.geteuid()}:
         raise SigningKeyError(
             f"the file of keys {path} belongs to the user {found.st_uid}: it must belong to root or"
-            " to the user of this process"
+            f" to the user of this process: chown {os.geteuid()} {path}"
         )

@@ -93,12 +93,18 @@ def read_users(path: Path) -> Users:
         text = content.decode()
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise ServerError(f"zoolet.admin.usersFile: {path} cannot be read: {reason}.") from error
+        raise ServerError(
+            f"zoolet.admin.usersFile: {path} cannot be read: {reason}. Correct the path or its"
+            " permissions."
+        ) from error
     except UnicodeDecodeError:
-        raise ServerError(f"zoolet.admin.usersFile: {path} is not UTF-8.") from None
+        raise ServerError(
+            f"zoolet.admin.usersFile: {path} is not UTF-8. Save it as UTF-8."
+        ) from None
     if len(content) > _LIMIT_BYTES:
         raise ServerError(
-            f"zoolet.admin.usersFile: {path} is longer than {_LIMIT_BYTES >> 20} MiB."
+            f"zoolet.admin.usersFile: {path} is longer than {_LIMIT_BYTES >> 20} MiB. Name a file"
+            " of operators."
         )
     passwords: dict[str, tuple[PasswordHash, Role]] = {}
     certificates: dict[str, Role] = {}
@@ -114,7 +120,10 @@ def read_users(path: Path) -> Users:
             known = name in passwords
             passwords[name] = (_parsed(path, number, hashed), role)
         if known:
-            raise ServerError(f"zoolet.admin.usersFile: {path}:{number}: the user is there twice.")
+            raise ServerError(
+                f"zoolet.admin.usersFile: {path}:{number}: the user is there twice. Remove one of"
+                " the lines."
+            )
     if not passwords and not certificates:
         raise ServerError(
             f"zoolet.admin.usersFile: {path} has no users: add the line that zoolet admin-user NAME"

@@ -144,7 +144,7 @@ class KerberosExchange:
             return self._take_ticket(token)
         if stage is _Stage.EMPTY:
             if token:
-                raise SaslError("a token where GSSAPI has an empty one")
+                raise SaslError("the client sent data where GSSAPI has an empty token")
             return self._offer()
         if stage is _Stage.CHOICE:
             self._take_choice(token)

@@ -122,7 +122,10 @@ def _trusted_in_pkcs12(store: StoreConfig) -> bytes:
             " certificates of CAs: export them to a file of their own."
         )
     if not content.additional_certs:
-        raise ServerError(f"{store.prefix}.location: {store.path} has no certificate.")
+        raise ServerError(
+            f"{store.prefix}.location: {store.path} has no certificate. Import the certificates of"
+            " the CAs into it, or name another store."
+        )
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 -- see above
 
     return b"".join(
@@ -166,7 +169,8 @@ def _password_of(store: StoreConfig) -> str:
         return password_of(store)
     except (OSError, UnicodeDecodeError) as error:
         raise ServerError(
-            f"{store.prefix}.passwordPath: {store.password_path} cannot be read: {error}."
+            f"{store.prefix}.passwordPath: {store.password_path} cannot be read: {error}. Correct"
+            " the path or its permissions."
         ) from error
 
 

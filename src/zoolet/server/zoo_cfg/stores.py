@@ -71,7 +71,8 @@ def _format(settings: Settings, prefix: str, path: Path, kind: str) -> StoreForm
     if kind not in {"", "BCFKS"}:
         raise settings.error(
             f"{prefix}.type",
-            f"{prefix}.type={kind} is not supported: zoolet reads the types PEM and PKCS12",
+            f"{prefix}.type={kind} is not supported: zoolet reads the types PEM and PKCS12."
+            " Set one of them, or convert the store",
         )
     raise _unsupported(settings, prefix, path, wanted)
 
