@@ -114,6 +114,8 @@ TARGETS = {
             b"POST /commands/restore HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\ndata",
             b"POST / HTTP/1.1\r\nHost: h\r\n" + _CHUNKED,
             b"GET / HTTP/1.0\r\n\r\n",
+            b"HEAD http://[::1]/a HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n",
         ),
     )
 }

@@ -324,14 +324,17 @@ class HttpConnection(asyncio.Protocol):
         http = self._http
         if http.our_state is h11.DONE and http.their_state is h11.DONE:
             http.start_next_cycle()
+            self._is_head = False
         try:
             event = http.next_event()
+            if isinstance(event, h11.Request):
+                self._ask(event)
         except h11.RemoteProtocolError as error:
             self._refuse(error)
             return False
         if isinstance(event, h11.Request):
-            self._ask(event)
-        elif isinstance(event, h11.Data):
+            return True
+        if isinstance(event, h11.Data):
             self._take_body(event.data)
         elif isinstance(event, h11.EndOfMessage):
             if self._upload is not None:
@@ -343,11 +346,16 @@ class HttpConnection(asyncio.Protocol):
         return isinstance(event, h11.Event) and not isinstance(event, h11.ConnectionClosed)
 
     def _ask(self, event: h11.Request) -> None:
-        """Pass a request to the page."""
-        target = urlsplit(event.target.decode("ascii", "replace"))
-        headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+        """Pass a request to the page; raises RemoteProtocolError if it cannot be answered."""
         method = event.method.decode()
         self._is_head = method == "HEAD"
+        try:
+            target = urlsplit(event.target.decode("ascii", "replace"))
+        except ValueError:  # for example, a bracket without the other one
+            raise h11.RemoteProtocolError("the target is not a URL") from None
+        if method == "CONNECT":
+            raise h11.RemoteProtocolError("this is not a proxy", HTTPStatus.NOT_IMPLEMENTED)
+        headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
         self._is_asked = True
         self._body_bytes = 0
         self._name = f"{method} {target.path}"
@@ -387,7 +395,7 @@ class HttpConnection(asyncio.Protocol):
             status = HTTPStatus(error.error_status_hint)
             body = f"malformed HTTP request: {error}\n".encode("utf-8", "replace")
             self._response = Response(status, "text/plain; charset=utf-8", iter(()))
-            self._head_is_sent = self._is_head = False
+            self._head_is_sent = False
             self._send_head(len(body))
             self._send(h11.Data(data=body))
             self._send(h11.EndOfMessage())

@@ -314,6 +314,9 @@ def test_a_chunk_that_cannot_be_made(num_before: int) -> None:
         (b"no HTTP\r\n\r\n", b"400"),
         (b"\x16\x03\x01\x00\x00\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET //[ HTTP/1.1\r\nHost: h\r\n\r\n", b"400"),
+        (b"HEAD http://] HTTP/1.1\r\nHost: h\r\n\r\n", b"400"),
+        (b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", b"501"),
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 20_000, b"431"),
     ],
 )
@@ -324,6 +327,34 @@ def test_what_is_no_request_is_said_and_closed(data: bytes, status: bytes) -> No
         assert made.statuses == [status]
         assert made.transport.is_closed
         assert made.asked == []
+
+    run(case())
+
+
+_PARTS = [
+    *(b"GET ", b"POST ", b"HEAD ", b"CONNECT ", b"/", b"//", b"[", b"]", b"::1", b"http://", b"%0"),
+    *(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"Host: h\r\n", b"Connection: close\r\n", b"\r\n"),
+    *(b"Transfer-Encoding: chunked\r\n", b"Content-Length: 4\r\n", b"Expect: 100-continue\r\n"),
+    *(b"Content-Length: " + b"9" * 5000 + b"\r\n", b"Upgrade: x\r\n", b"?a=", b"&", b"\xff"),
+    *(b"data", b"4\r\ndata\r\n", b"0\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_parts_of_requests(seed: int) -> None:
+    """Each exception of a connection would end the server."""
+    chance = random.Random(seed)
+
+    async def case() -> None:
+        for _ in range(200):
+            made = Made()
+            begin = chance.choice(_PARTS[:4]) + b"".join(chance.choices(_PARTS[4:11], k=2))
+            rest = b"".join(chance.choices(_PARTS, k=chance.randrange(12)))
+            made.connection.data_received(begin + _PARTS[11] + _PARTS[13] + rest + b"\r\n\r\n")
+            made.connection.data_received(b"".join(chance.choices(_PARTS, k=5)))
+            made.connection.eof_received()
+            await asyncio.sleep(0)
+            made.connection.connection_lost(None)
 
     run(case())
 
