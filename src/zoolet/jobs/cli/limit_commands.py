@@ -21,16 +21,21 @@ def limit_group() -> None:
 @limit_group.command("add")
 @click.argument("name")
 @queue_options
-@click.option("--concurrent", type=click.IntRange(min=1), help="Most attempts that run at a time.")
+@click.option(
+    "--concurrent",
+    type=click.IntRange(min=1),
+    help="Largest number of attempts that run at the same time.",
+)
 @click.option(
     "--per-second",
     type=click.FloatRange(min=0, min_open=True),
-    help="Most attempts that start per second, for example 0.5.",
+    help="Largest number of attempts that start per second, for example 0.5.",
 )
 @click.option(
     "--burst",
     type=click.IntRange(min=1),
-    help="Most attempts that start at once after a pause.  [default: a quarter of --per-second]",
+    help="Largest number of attempts that start at once after a pause.  [default: a quarter of"
+    " --per-second]",
 )
 @click.option("--task", help="Limit only jobs of this task.")
 @click.option("--dataset", help="Limit only jobs of this dataset.")

@@ -156,7 +156,9 @@ def problem_of_schedule(schedule: Schedule, queue: str, find: FindKey) -> str | 
 
 
 NO_SIGNATURE: Final = "it has no signature: submit it with the option --signing-keys"
-_INVALID: Final = f"its signature does not have the form of version {VERSION}"
+_INVALID: Final = (
+    f"its signature does not have the form of version {VERSION}: submit the work again"
+)
 
 
 def _unknown(key_id: str) -> str:
@@ -169,7 +171,7 @@ def _unknown(key_id: str) -> str:
 def _changed(key_id: str) -> str:
     return (
         f"its signature with the key {key_id} is wrong: it was changed, or it was signed for"
-        " another queue or with another secret"
+        " another queue or with another secret. Submit the work again"
     )
 
 

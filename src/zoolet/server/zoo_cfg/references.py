@@ -55,5 +55,7 @@ def _in_file(path: Path) -> str:
         reason = os.strerror(number) if number else "it is not a file with UTF-8"
         raise SecretError(f"the file {path} cannot be read: {reason}") from None
     if len(content) > _LIMIT_BYTES:
-        raise SecretError(f"the file {path} is longer than {_LIMIT_BYTES >> 10} KiB")
+        raise SecretError(
+            f"the file {path} is longer than {_LIMIT_BYTES >> 10} KiB: name a secret's file"
+        )
     return text.strip()
