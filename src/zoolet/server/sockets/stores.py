@@ -40,7 +40,7 @@ def load_key(context: ssl.SSLContext, store: StoreConfig) -> None:
     password = _password_of(store)
     try:
         context.load_cert_chain(store.path, password=lambda: password)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ssl.SSLError, ValueError) as error:  # ValueError: a password above 1 KiB
         raise ServerError(
             f"{store.prefix}.location: {store.path} cannot be used: {error}. It must be a PEM file"
             " with the server's private key and its certificates. If the key has a password,"
