@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from zoolet.server.common.errors import ServerError
 from zoolet.server.zoo_cfg.config import StoreConfig, StoreFormat
-from zoolet.server.zoo_cfg.stores import conversion, password_of
+from zoolet.server.zoo_cfg.stores import conversion, password_of, reason_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
@@ -166,8 +166,9 @@ def _password_of(store: StoreConfig) -> str:
         return password_of(store)
     except (OSError, UnicodeDecodeError) as error:
         raise ServerError(
-            f"{store.prefix}.passwordPath: {store.password_path} cannot be read: {error}."
-        ) from error
+            f"{store.prefix}.passwordPath: {store.password_path} cannot be read:"
+            f" {reason_of(error)}."
+        ) from None
 
 
 @contextlib.contextmanager

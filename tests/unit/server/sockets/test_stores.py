@@ -184,6 +184,19 @@ def test_a_wrong_password_of_a_pem_file(
         load_key(contexts()[1], store)
 
 
+def test_the_error_for_a_file_with_a_password_shows_no_byte_of_it(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    store = StoreConfig("ssl.keyStore", tmp_path / "keys.pem", StoreFormat.PEM, "", password)
+    for content, reason in ((b"\xe9t\xe9", "it is not UTF-8"), (None, "No such file or directory")):
+        password.write_bytes(content or b"")
+        if content is None:
+            password.unlink()
+        with pytest.raises(ServerError) as refused:
+            load_key(contexts()[1], store)
+        said = f"ssl.keyStore.passwordPath: {password} cannot be read: {reason}."
+        assert (str(refused.value), refused.value.__cause__) == (said, None)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_damaged_store_gives_one_error(tmp_path: Path, authority: trustme.CA, seed: int) -> None:
     chance = random.Random(seed)
