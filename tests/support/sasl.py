@@ -1,13 +1,17 @@
 """Authentication with SASL over a raw connection."""
 
+import itertools
+
 from tests.support.rawclient import RawClient, RawReply
 from zoolet.model.acl import ACL, Id
-from zoolet.model.codes import OpCode
+from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.wire.digest_md5 import DigestClient
 from zoolet.wire.jute import Reader, pack_buffer, pack_ustring
 
 SERVICE, REALM = "zookeeper", "zk-sasl-md5"
 PROVIDER = {"authProvider.1": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"}
+
+_NUMBERS = itertools.count()
 
 
 def sasl(client: RawClient, token: bytes | None) -> RawReply:
@@ -29,9 +33,10 @@ def log_in(client: RawClient, user: str, password: str) -> RawReply:
 
 def ids_of(client: RawClient, scheme: str = "sasl") -> list[str]:
     """Return the names of a scheme that an ACL with the scheme auth gets."""
-    path = f"/ids-{id(client)}"
+    path = f"/ids-{next(_NUMBERS)}"
     created = client.create(path, acl=(ACL(31, Id("auth", "")),))
     if created.err:
+        assert created.err == ErrorCode.INVALID_ACL
         return []
     body = client.request(OpCode.GET_ACL, pack_ustring(path)).body
     reader = Reader(body)

@@ -5,17 +5,20 @@ cannot be ensured, the next line begins a new line. The file and its older parts
 mode. This module does not know what the lines mean.
 """
 
-import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import Final
 
 _MS_PER_H: Final = 3_600_000
+_DESCRIPTORS: Final = ("/dev", "/proc")
+"""Where names of open files are, like ``/dev/stdout``: these files are not renamed."""
 
 
 class RotatingFile:
     """The file ``PATH`` and its older parts ``PATH.1`` (the newest) to ``PATH.N``.
+
+    If the path is a symbolic link, the older parts are beside the file to which it leads.
 
     Another program may rename or remove the file at any time; the next write makes a new one.
     """
@@ -36,6 +39,7 @@ class RotatingFile:
         self._period_ms = period_h * _MS_PER_H
         self._kept = kept
         self._mode = mode
+        self._is_descriptor = any(map(path.is_relative_to, _DESCRIPTORS))
         self._fd = -1
         self._inode = (0, 0)
         self._size_bytes = 0
@@ -50,11 +54,11 @@ class RotatingFile:
         fd = os.open(self.path, flags, self._mode)
         try:
             found = os.fstat(fd)
-            self._is_plain = stat.S_ISREG(found.st_mode)
+            self._is_plain = stat.S_ISREG(found.st_mode) and not self._is_descriptor
             if self._is_plain and stat.S_IMODE(found.st_mode) != self._mode:
                 os.fchmod(fd, self._mode)
             size_bytes = found.st_size if self._is_plain else 0
-            self._is_within_line = bool(size_bytes) and os.pread(fd, 1, size_bytes - 1) != b"\n"
+            self._is_within_line = _ends_within_line(fd, size_bytes)
         except OSError:
             os.close(fd)
             raise
@@ -79,7 +83,7 @@ class RotatingFile:
             while left:
                 left = left[os.write(self._fd, left) :]
         except OSError:
-            self._take_back(len(data) - len(left))
+            self._take_back(data[: len(data) - len(left)])
             raise
         self._is_within_line = False
         self._size_bytes += len(data)
@@ -102,6 +106,10 @@ class RotatingFile:
             return
         if (found.st_dev, found.st_ino) != self._inode:
             self.open()
+        elif self._is_plain:
+            self._size_bytes = found.st_size  # another program may have written or emptied it
+            if self._is_within_line:
+                self._is_within_line = _ends_within_line(self._fd, found.st_size)
 
     def _is_due(self, more_bytes: int, now_ms: int) -> bool:
         if not self._is_plain or not self._size_bytes:
@@ -111,22 +119,33 @@ class RotatingFile:
         return bool(self._period_ms) and now_ms // self._period_ms > self._period
 
     def _rotate(self) -> None:
+        """Begin a new file. After a failure, the next attempt moves no part a second time."""
         self.close()
-        for number in range(self._kept - 1, 0, -1):
-            with contextlib.suppress(FileNotFoundError):
-                self._part(number).replace(self._part(number + 1))
-        self.path.replace(self._part(1))
+        parts = [self.path.resolve()]
+        while len(parts) <= self._kept and (len(parts) == 1 or os.path.lexists(parts[-1])):
+            parts.append(parts[0].with_name(f"{parts[0].name}.{len(parts)}"))
+        while len(parts) > 1:
+            target = parts.pop()
+            parts[-1].replace(target)
         self.open()
 
-    def _part(self, number: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.{number}")
+    def _take_back(self, written: bytes) -> None:
+        """Remove the part of the lines that was written before a write failed.
 
-    def _take_back(self, written_bytes: int) -> None:
-        """Remove the part of the lines that was written before a write failed."""
-        if not written_bytes:
+        Nothing is removed if another program has written or emptied the file meanwhile.
+        """
+        if not written:
             return
+        size_bytes = self._size_bytes + len(written)
         try:
-            os.ftruncate(self._fd, self._size_bytes)
+            if os.fstat(self._fd).st_size == size_bytes:
+                os.ftruncate(self._fd, self._size_bytes)
+                return
         except OSError:
-            self._size_bytes += written_bytes
-            self._is_within_line = True
+            pass
+        self._size_bytes = size_bytes
+        self._is_within_line = not written.endswith(b"\n")
+
+
+def _ends_within_line(descriptor: int, size_bytes: int) -> bool:
+    return bool(size_bytes) and os.pread(descriptor, 1, size_bytes - 1) != b"\n"

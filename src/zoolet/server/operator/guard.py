@@ -5,7 +5,8 @@ RFC 7617). Invariants:
 
 - the event loop computes no slow hash: a thread does, one at a time;
 - a failed login is answered after a delay, and nothing more is read from the client until then;
-- the time of a login does not tell whether the user exists.
+- the time of a login does not tell whether the user exists;
+- no hash is computed for a client that has disconnected, nor while the server stops.
 """
 
 import asyncio
@@ -55,12 +56,14 @@ class Guard:
         self._stats = stats
         self._limited = LogLimiter(log, monotonic_ms)
         self._thread: DiskThread | None = None
+        self._is_closed = False
         self._key = secrets.token_bytes(32)
         self._proven: dict[str, bytes] = {}
         self._proven_of: Users | None = None
 
     def close(self) -> None:
-        """Stop the thread that checks passwords."""
+        """Stop the thread that checks passwords; passwords that wait are not checked."""
+        self._is_closed = True
         if self._thread is not None:
             self._thread.stop()
 
@@ -98,7 +101,7 @@ class Guard:
                 allowed = request._replace(role=found)
                 waiting.begin(_pass(page, needed, allowed, exchange), exchange)
 
-            self._check(name, password, checked)
+            self._check(name, password, waiting, checked)
             return waiting
 
         return check
@@ -117,7 +120,13 @@ class Guard:
     def _mark(self, password: str) -> bytes:
         return hmac.digest(self._key, password.encode("utf-8", "surrogatepass"), "sha256")
 
-    def _check(self, name: str, password: str, done: Callable[[Role | None], None]) -> None:
+    def _check(
+        self,
+        name: str,
+        password: str,
+        waiting: "_Waiting",
+        done: Callable[[Role | None], None],
+    ) -> None:
         """Check a password on the thread, then call ``done`` with the role."""
         users = self._users.value
         hashed, role = users.passwords.get(name, (NOBODYS_HASH, None))
@@ -127,9 +136,12 @@ class Guard:
 
         def check() -> None:
             nonlocal is_right
-            is_right = hashed.matches(password)
+            if not (self._is_closed or waiting.is_cancelled):
+                is_right = hashed.matches(password)
 
         def checked(failure: Exception | None) -> None:
+            if self._is_closed:
+                return
             if failure is not None or not is_right or role is None:
                 done(None)
                 return

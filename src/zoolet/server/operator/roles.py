@@ -161,6 +161,7 @@ def _parsed(path: Path, number: int, text: str) -> PasswordHash:
         or found.cost < 2
         or found.cost & (found.cost - 1)
         or found.block < 1
+        or found.cost.bit_length() > 16 * found.block  # RFC 7914, section 2
         or not 1 <= found.parallel <= _MOST_PARALLEL
         or 128 * found.cost * found.block > _MOST_MEMORY_BYTES // 2
         or len(found.salt) < _SALT_BYTES

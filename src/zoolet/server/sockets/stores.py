@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from zoolet.server.common.errors import ServerError
 from zoolet.server.zoo_cfg.config import StoreConfig, StoreFormat
-from zoolet.server.zoo_cfg.stores import conversion, password_of
+from zoolet.server.zoo_cfg.stores import conversion, password_of, reason_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
@@ -40,7 +40,7 @@ def load_key(context: ssl.SSLContext, store: StoreConfig) -> None:
     password = _password_of(store)
     try:
         context.load_cert_chain(store.path, password=lambda: password)
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ssl.SSLError, ValueError) as error:  # ValueError: a password above 1 KiB
         raise ServerError(
             f"{store.prefix}.location: {store.path} cannot be used: {error}. It must be a PEM file"
             " with the server's private key and its certificates. If the key has a password,"
@@ -169,9 +169,9 @@ def _password_of(store: StoreConfig) -> str:
         return password_of(store)
     except (OSError, UnicodeDecodeError) as error:
         raise ServerError(
-            f"{store.prefix}.passwordPath: {store.password_path} cannot be read: {error}. Correct"
-            " the path or its permissions."
-        ) from error
+            f"{store.prefix}.passwordPath: {store.password_path} cannot be read:"
+            f" {reason_of(error)}. Correct the path or its permissions."
+        ) from None
 
 
 @contextlib.contextmanager

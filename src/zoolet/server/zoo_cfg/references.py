@@ -49,7 +49,7 @@ def _in_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT_BYTES + 1)
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # some editors write a byte order mark
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a NUL in the path
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number) if number else "it is not a file with UTF-8"

@@ -45,7 +45,7 @@ def store(settings: Settings, prefix: str) -> StoreConfig | None:
         password_of(found)
     except (OSError, UnicodeDecodeError) as error:
         raise settings.error(
-            f"{prefix}.passwordPath", f"{password_path} cannot be read: {_reason(error)}"
+            f"{prefix}.passwordPath", f"{password_path} cannot be read: {reason_of(error)}"
         ) from error
     return found
 
@@ -60,7 +60,8 @@ def password_of(store: StoreConfig) -> str:
     return store.password_path.read_text(encoding="utf-8").rstrip("\r\n")
 
 
-def _reason(error: OSError | UnicodeDecodeError) -> str:
+def reason_of(error: OSError | UnicodeDecodeError) -> str:
+    """Return why a file with a password cannot be read, without a byte of the password."""
     return str(error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8"
 
 

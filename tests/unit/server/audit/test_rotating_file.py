@@ -5,6 +5,7 @@ import random
 import resource
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,3 +200,79 @@ def test_random_writes_and_failures(path: Path, seed: int) -> None:
     lines = found.splitlines(keepends=True)
     assert lines == wanted[-len(lines) :]
     assert len(parts(path)) == kept + 1
+
+
+def test_a_file_that_another_program_has_emptied(path: Path) -> None:
+    """As the option copytruncate of logrotate does it: the size is counted from there."""
+    file = opened(path, max_bytes=20)
+    for _ in range(5):
+        file.write(b"a long line\n", 0)
+        os.truncate(path, 0)
+    assert list(parts(path)) == ["audit.log"]
+    with files_of_at_most(3), pytest.raises(OSError, match="File too large"):
+        file.write(b"a line\n", 0)
+    assert path.read_bytes() == b""
+
+
+def test_lines_of_another_server_are_not_removed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is full in the middle of a write; another server writes to it at this moment."""
+    file, other = opened(path), opened(path)
+    file.write(b"one\n", 0)
+    other.write(b"two\n", 0)
+    file.write(b"three\n", 0)
+    real = os.fstat
+
+    def meanwhile(descriptor: int) -> os.stat_result:
+        monkeypatch.setattr(os, "fstat", real)
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        other.write(b"four\n", 0)
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "fstat", meanwhile)
+    with files_of_at_most(16), pytest.raises(OSError, match="File too large"):
+        file.write(b"a line\n", 0)
+    file.write(b"five\n", 0)
+    assert path.read_bytes().splitlines() == [b"one", b"two", b"three", b"a four", b"five"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root: a file is made append-only")
+def test_attempts_to_rotate_that_fail_lose_no_older_part(path: Path) -> None:
+    """`chattr +a` protects an audit log from changes, and so from being renamed."""
+    file = opened(path, max_bytes=4)
+    for number in range(4):
+        file.write(b"%03d\n" % number, 0)
+    if subprocess.run(["chattr", "+a", path], capture_output=True, check=False).returncode:
+        pytest.skip("needs a file system with the attribute append-only")
+    try:
+        for _ in range(5):
+            with pytest.raises(PermissionError):
+                file.write(b"new\n", 0)
+    finally:
+        subprocess.run(["chattr", "-a", path], check=True)
+    assert [parts(path)[f"audit.log.{number}"] for number in (2, 3)] == [b"002\n", b"001\n"]
+    file.write(b"new\n", 0)
+    assert list(parts(path).values()).count(b"new\n") == 1
+    assert b"003\n" in parts(path).values()
+
+
+def test_a_symbolic_link_stays(tmp_path: Path, path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    path.symlink_to(disk / "audit")
+    file = opened(path, max_bytes=4, kept=2)
+    for number in range(4):
+        file.write(b"%03d\n" % number, 0)
+    assert [each.name for each in tmp_path.iterdir() if each != disk] == ["audit.log"]
+    assert parts(disk / "audit") == {"audit": b"003\n", "audit.1": b"002\n", "audit.2": b"001\n"}
+
+
+def test_the_standard_output_is_not_rotated(path: Path) -> None:
+    with path.open("wb") as output:
+        file = opened(Path(f"/proc/self/fd/{output.fileno()}"), max_bytes=1)
+        for _ in range(3):
+            file.write(b"x\n", 0)
+        file.close()
+    assert parts(path) == {"audit.log": b"x\nx\nx\n"}

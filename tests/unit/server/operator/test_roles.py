@@ -95,6 +95,7 @@ def test_the_users_of_a_file(tmp_path: Path) -> None:
         (f"full password a scrypt:16:1:0:{SALT}:{DIGEST}", "is not valid"),
         (f"full password a scrypt:16:1:99:{SALT}:{DIGEST}", "is not valid"),
         (f"full password a scrypt:1048576:8:1:{SALT}:{DIGEST}", "is not valid"),
+        (f"full password a scrypt:65536:1:1:{SALT}:{DIGEST}", "is not valid"),
         (f"full password a scrypt:-16:1:1:{SALT}:{DIGEST}", "is not valid"),
         (f"full password a scrypt:16:1:1:{SALT[:8]}:{DIGEST}", "is not valid"),
         (f"full password a scrypt:16:1:1:{SALT}:{DIGEST[:8]}", "is not valid"),

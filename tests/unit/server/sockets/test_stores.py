@@ -11,7 +11,12 @@ from typing import Any
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from tests.support.loops import count_descriptors
 from tests.support.stores import certificates_in, key_store, trust_store
@@ -163,6 +168,33 @@ def test_stores_that_cannot_be_used(tmp_path: Path, authority: trustme.CA) -> No
         with pytest.raises(ServerError) as refused:
             load_trusted(client, store, "clients'")
         assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("password", ["wrong", "", "x" * 1025, "\0"])
+def test_a_wrong_password_of_a_pem_file(
+    tmp_path: Path, authority: trustme.CA, password: str
+) -> None:
+    """For example, an operator has named the file of the key as the file of its password."""
+    key: Any = load_pem_private_key(authority.issue_cert("localhost").private_key_pem.bytes(), None)
+    path = tmp_path / "keys.pem"
+    encryption = BestAvailableEncryption(b"right")
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+    store = StoreConfig("ssl.keyStore", path, StoreFormat.PEM, password, None)
+    with pytest.raises(ServerError, match=r"ssl\.keyStore\.password must be this password"):
+        load_key(contexts()[1], store)
+
+
+def test_the_error_for_a_file_with_a_password_shows_no_byte_of_it(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    store = StoreConfig("ssl.keyStore", tmp_path / "keys.pem", StoreFormat.PEM, "", password)
+    for content, reason in ((b"\xe9t\xe9", "it is not UTF-8"), (None, "No such file or directory")):
+        password.write_bytes(content or b"")
+        if content is None:
+            password.unlink()
+        with pytest.raises(ServerError) as refused:
+            load_key(contexts()[1], store)
+        said = f"ssl.keyStore.passwordPath: {password} cannot be read: {reason}."
+        assert (str(refused.value), refused.value.__cause__) == (said, None)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,5 +1,6 @@
 """Secrets that zoo.cfg refers to: files, environment variables, and errors without secrets."""
 
+import codecs
 import random
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def parse(text: str, environment: dict[str, str] | None = None, **overrides: str
 def test_a_file_and_a_variable(tmp_path: Path) -> None:
     path = tmp_path / "a secret file"
     path.write_text(f"  {SECRET}\r\n\n")
+    assert resolved(f"${{file:{path}}}", {}) == SECRET
+    path.write_bytes(codecs.BOM_UTF8 + SECRET.encode())
     assert resolved(f"${{file:{path}}}", {}) == SECRET
     assert resolved("${env:ZK_SECRET}", {"ZK_SECRET": SECRET}) == SECRET
     assert resolved("${env:ZK_SECRET} ", {}) == "${env:ZK_SECRET} "
