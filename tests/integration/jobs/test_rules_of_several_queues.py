@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
 from tests.support.jobs import (
     WorkerProcess,
@@ -201,6 +202,24 @@ def test_hooks_go_on_when_a_worker_gets_a_new_id(
         wait_until(partial(is_called, tasks, f"{root} {job.name}"), "a call")
         for line, places in zip(("keeper", "failures/line"), lines, strict=True):
             assert client.get_children(f"{root}/{line}") == places
+
+
+def test_a_worker_that_has_left_a_queue_has_no_place_in_its_lines(
+    client: KazooClient, two: list[Dispatcher], start_worker: Start, options: list[str], tasks: Path
+) -> None:
+    def places() -> list[int]:
+        return [len(client.get_children(f"{B}/{line}")) for line in ("keeper", "failures/line")]
+
+    start_worker(*options, root=A)
+    wait_until(lambda: places() == [1, 1], "the places")
+    client.add_auth("digest", "test:secret")
+    client.set_acls(f"{B}/owned", [make_digest_acl("test", "secret", all=True)])
+    batch = two[1].submit_batch([TROUBLE], reuse=False)
+    wait_until(lambda: places() == [0, 0], "the end of the places")
+    client.set_acls(f"{B}/owned", OPEN_ACL_UNSAFE)
+    job = next_result(batch)
+    wait_until(partial(is_called, tasks, f"{B} {job.name}"), "a call")
+    assert places() == [1, 1]
 
 
 def test_a_hook_in_python_gets_the_queue_and_is_interrupted_once(

@@ -76,6 +76,7 @@ class FailureCalls:
         self._made: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._stopping = False
         self._is_cut = False
+        self._is_left = False
         self._thread: threading.Thread | None = None
 
     def start(self, start_thread: Callable[[Callable[[], None]], threading.Thread]) -> None:
@@ -118,10 +119,20 @@ class FailureCalls:
             for _ in range(CALLS_AT_ONCE):
                 self._to_make.put(None)
 
+    def leave(self, timeout_s: float) -> None:
+        """After `stop`: wait for the thread's last request, but not for the calls that run.
+
+        The worker then has no place in the line that it does not know of.
+        """
+        self.cut()
+        self._is_left = True
+        self._wake.set()
+        self.join(timeout_s)
+
     def run(self) -> None:
         """Call hooks while this worker is the first in line, until `stop` and the last call."""
-        # `stop`, `line_up` and watches end this wait.
-        while not (self._stopping and self._running == 0):
+        # `stop`, `leave`, `line_up` and watches end this wait.
+        while not (self._stopping and (self._running == 0 or self._is_left)):
             self._wake.wait(LINE_LOOK_S)
             self._wake.clear()
             try:

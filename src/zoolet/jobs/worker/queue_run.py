@@ -137,6 +137,7 @@ class QueueRun:
         self._is_registered = False
         self._taking: threading.Thread | None = None
         self._recording: threading.Thread | None = None
+        self._keeping: threading.Thread | None = None
         self._history_problem: str | None = None
         clock = ServerClock()
         self.hands = JobsInHand()
@@ -252,7 +253,7 @@ class QueueRun:
         self.wake.set()
         self._taking = self._start_thread(self._take)
         self._recording = self._start_thread(self.recorder.record)
-        self._start_thread(self._housekeeping.run)
+        self._keeping = self._start_thread(self._housekeeping.run)
 
     @property
     def is_started(self) -> bool:
@@ -319,7 +320,10 @@ class QueueRun:
         if self.failures is not None:
             # Hooks that run go on: they are also those of other queues. Another worker calls them
             # again.
-            self.failures.cut()
+            self.failures.leave(GIVE_BACK_S)
+        if self._keeping is not None:
+            # It may be taking a place in the line now.
+            self._keeping.join(GIVE_BACK_S)
         self._around.group.leave(self.hands)
         left: list[str] = []
         if self._is_registered:

@@ -232,9 +232,10 @@ class WorkerRun:
 
     def _end_failure_calls(self, runs: Sequence[QueueRun]) -> None:
         """Wait a moment for the hooks for FAILED jobs, then interrupt them and wait again."""
-        calls = [run.failures for run in runs if run.failures is not None and run.is_started]
-        if not calls:
+        if not self._is_connected or not self._hooks.wants_failures:
             return
+        # Hooks may also run for a queue that the worker has left.
+        calls = [run.failures for run in runs if run.failures is not None]
         _in_time(CALLS_CLOSE_S, [one.join for one in calls])
         for one in calls:
             one.cut()
