@@ -34,9 +34,9 @@ from zoolet.server.zoo_cfg.config import NO_CLIENTS, AdminConfig, Config, Listen
 if TYPE_CHECKING:
     import ssl
 
+    from zoolet.server.common.reloaded import Reloaded
     from zoolet.server.operator.guard import Guard
     from zoolet.server.operator.http import Page
-    from zoolet.server.sockets.certificates import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Endpoints:
             ),
             self._now_ms,
         )
-        self._certificates: Certificates | None = None
+        self._certificates: Reloaded[ssl.SSLContext] | None = None
         self._guard: Guard | None = None
         self._operators_look: list[Callable[[], None]] = []
         self._operators_tls: Callable[[], ssl.SSLContext] | None = None
@@ -106,10 +106,10 @@ class Endpoints:
         context = None
         # The client port is last: when it accepts connections, the server is ready.
         if config.tls is not None:
-            from zoolet.server.sockets import certificates as loaded  # noqa: PLC0415 -- loads OpenSSL
+            from zoolet.server.sockets.tls import client_certificates  # noqa: PLC0415 -- OpenSSL
 
-            self._certificates = loaded.Certificates(config.tls)
-            context = self._certificates.context
+            self._certificates = client_certificates(config.tls)
+            context = self._certificates.current
             if config.tls.listener is not None:
                 self._listen(started, config.tls.listener, "secureClientPort", context)
         if config.client_port != NO_CLIENTS:
@@ -275,7 +275,7 @@ class Endpoints:
             )
 
             reloaded = operator_context(access.tls)
-            self._operators_tls = lambda: reloaded.value
+            self._operators_tls = reloaded.current
             self._operators_look.append(reloaded.look)
         if access.users_file is not None:
             from zoolet.server.operator.guard import guard_of  # noqa: PLC0415 -- rare

@@ -137,7 +137,10 @@ def test_certificates_change_under_open_connections(
             opened.enter_context(SecureClient(port, old.file, own)) for _ in range(OPEN_CONNECTIONS)
         ]
         replace(files.keys, b"garbage")
-        wait_until(lambda: "the certificates stay as they are" in server.log, "the warning")
+        wait_until(
+            lambda: "the certificates of the secure port stay as they are" in server.log,
+            "the warning",
+        )
         assert not is_refused(port, old, own)
         files.replace(new)
         wait_until(lambda: not is_refused(port, new, new.issue("client")), "the new certificates")
@@ -207,7 +210,10 @@ def test_a_password_that_changes(tmp_path: Path, port: int, old: Authority) -> N
         own = old.issue("client")
         new = old.ca.issue_cert("localhost")
         replace(tmp_path / "server.p12", key_store(new, "another secret"))
-        wait_until(lambda: "the certificates stay as they are" in server.log, "the warning")
+        wait_until(
+            lambda: "the certificates of the secure port stay as they are" in server.log,
+            "the warning",
+        )
         replace(tmp_path / "password", b"another secret\n")
         wait_until(lambda: "read the certificates" in server.log, "the new password")
         assert not is_refused(port, old, own)

@@ -34,6 +34,10 @@ class Reloaded(Generic[T]):
         self._stamp = stamp_of(self._files)
         self.value = read()
 
+    def current(self) -> T:
+        """Return the value, for code that calls a function for it."""
+        return self.value
+
     def look(self) -> None:
         """Read the value again if a file has changed; runs on a thread that may wait for a disk."""
         stamp = stamp_of(self._files)

@@ -170,7 +170,7 @@ def _password_of(store: StoreConfig) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ServerError(
             f"{store.prefix}.passwordPath: {store.password_path} cannot be read:"
-            f" {reason_of(error)}. Correct the path or its permissions."
+            f" {reason_of(error)}. Correct the file or its path."
         ) from None
 
 

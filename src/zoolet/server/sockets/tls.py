@@ -1,4 +1,4 @@
-"""TLS for clients: the TLS context of the secure port.
+"""TLS of the ports on which the server listens: the contexts, and the files that they are from.
 
 The server imports this module only if it serves TLS. Source: Apache ZooKeeper's ``X509Util``.
 """
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from zoolet.server.common.errors import ServerError
+from zoolet.server.common.reloaded import Reloaded
 from zoolet.server.sockets.handshakes import ServerContext
 from zoolet.server.sockets.stores import load_key, load_trusted
-from zoolet.server.zoo_cfg.config import ClientAuth, TlsConfig
+from zoolet.server.zoo_cfg.config import ClientAuth, OperatorTls, TlsConfig
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 _TLS_13_SUITES: Final = frozenset(
@@ -30,16 +31,41 @@ _VERIFY_MODES: Final = {
 }
 
 
+def client_certificates(config: TlsConfig) -> Reloaded[ssl.SSLContext]:
+    """Return the TLS context of the secure port, which is made again when its files change.
+
+    Open connections keep the context that they began with. Raises ServerError if a file cannot be
+    used.
+    """
+    files = (*files_of(config), config.crl)
+    return Reloaded("the certificates of the secure port", files, lambda: tls_context(config))
+
+
+def files_of(config: TlsConfig | OperatorTls) -> list[Path]:
+    """Return the files of the stores."""
+    stores = (config.key_store, config.trust_store)
+    return [path for store in stores if store is not None for path in store.files]
+
+
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
     """Return the TLS context of the secure port; raises ServerError if a file cannot be used."""
+    context = server_context(config, "clients'")
+    if config.crl is not None:
+        _load_revoked(context, config.crl)
+    return context
+
+
+def server_context(config: TlsConfig | OperatorTls, whose: str) -> ssl.SSLContext:
+    """Return the TLS context of a port; raises ServerError if a file cannot be used.
+
+    For messages, ``whose`` says whose certificates the CAs in the trust store sign.
+    """
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     select_versions(context, config.protocols, config.cipher_suites, "ssl")
     context.verify_mode = _VERIFY_MODES[config.client_auth]
     load_key(context, config.key_store)
     if config.trust_store is not None:
-        load_trusted(context, config.trust_store, "clients'")
-    if config.crl is not None:
-        _load_revoked(context, config.crl)
+        load_trusted(context, config.trust_store, whose)
     return context
 
 

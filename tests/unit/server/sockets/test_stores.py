@@ -193,7 +193,10 @@ def test_the_error_for_a_file_with_a_password_shows_no_byte_of_it(tmp_path: Path
             password.unlink()
         with pytest.raises(ServerError) as refused:
             load_key(contexts()[1], store)
-        said = f"ssl.keyStore.passwordPath: {password} cannot be read: {reason}."
+        said = (
+            f"ssl.keyStore.passwordPath: {password} cannot be read: {reason}. Correct the file or"
+            " its path."
+        )
         assert (str(refused.value), refused.value.__cause__) == (said, None)
 
 
