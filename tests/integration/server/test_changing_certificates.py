@@ -21,6 +21,8 @@ from zoolet.wire.jute import pack_ustring
 OPEN_CONNECTIONS = 64
 READ_ROOT = pack_ustring("/") + b"\0"
 
+STAY = "the certificates of the secure port stay as they are"
+
 
 class Authority:
     """A CA, and the files with certificates that it signs."""
