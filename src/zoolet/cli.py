@@ -35,6 +35,8 @@ _PLACES: Final = {
     "jobs": "zoolet.jobs.cli.commands",
     "mirror": "zoolet.archive.commands.mirror",
     "server": "zoolet.server.cli.commands",
+    "web": "zoolet.web.commands",
+    "web-user": "zoolet.web.commands",
     "worker": "zoolet.jobs.cli.worker_command",
 }
 """The module of each command; the command has the same name in its module, with ``_`` for ``-``."""
