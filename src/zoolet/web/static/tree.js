@@ -69,6 +69,7 @@
   function render() {
     const total = rows.root.total();
     space.style.height = height() + "px";
+    space.style.marginTop = -tree.clientHeight + "px"; // the rows are above it, and as high
     first = Math.min(first, last());
     active = Math.max(0, Math.min(active, total - 1));
     const made = [];
