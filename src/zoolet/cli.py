@@ -41,7 +41,9 @@ _PLACES: Final = {
 }
 """The module of each command; the command has the same name in its module, with ``_`` for ``-``."""
 
-_NEED_POSIX: Final = frozenset({"archive", "data", "ensemble", "init", "server", "worker"})
+_NEED_POSIX: Final = frozenset(
+    {"archive", "data", "ensemble", "init", "server", "web", "web-user", "worker"}
+)
 """The commands that Windows does not support."""
 
 _NEEDED: Final = {"archive": "zstandard", "jobs": "sqlalchemy", "worker": "sqlalchemy"}
