@@ -207,3 +207,13 @@ def test_a_server_that_stops_and_returns(web: Browser, server: EmbeddedServer) -
     answer = web.client.get("/c/local/tree?path=/", headers={"Accept": "application/json"})
     assert answer.status_code in {200, 503}
     assert web.get("/c/local/tree?path=/")["path"] == "/"
+
+
+def test_an_expired_session_is_replaced(web: Browser, server: EmbeddedServer, zk: Client) -> None:
+    zk.create("/x", b"1")
+    web.get("/c/local/tree?path=/x")
+    with server.faults.on(OpCode.GET_DATA, path="/x").expire() as fault:
+        first = web.client.get("/c/local/tree?path=/x")
+        fault.wait()
+    assert first.status_code in {200, 502, 503}
+    assert web.get("/c/local/tree?path=/x")["data"]["text"] == "1"
