@@ -27,6 +27,7 @@ PUBLIC_EXTRAS = (
     "postgresql",
     "root",
     "testing",
+    "web",
 )
 """The extras of zoolet-core that zoolet has too."""
 

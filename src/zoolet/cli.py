@@ -35,11 +35,15 @@ _PLACES: Final = {
     "jobs": "zoolet.jobs.cli.commands",
     "mirror": "zoolet.archive.commands.mirror",
     "server": "zoolet.server.cli.commands",
+    "web": "zoolet.web.commands",
+    "web-user": "zoolet.web.commands",
     "worker": "zoolet.jobs.cli.worker_command",
 }
 """The module of each command; the command has the same name in its module, with ``_`` for ``-``."""
 
-_NEED_POSIX: Final = frozenset({"archive", "data", "ensemble", "init", "server", "worker"})
+_NEED_POSIX: Final = frozenset(
+    {"archive", "data", "ensemble", "init", "server", "web", "web-user", "worker"}
+)
 """The commands that Windows does not support."""
 
 _NEEDED: Final = {"archive": "zstandard", "jobs": "sqlalchemy", "worker": "sqlalchemy"}

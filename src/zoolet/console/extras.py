@@ -13,6 +13,8 @@ EXTRAS: Final = {
     "fsspec": "archive",
     "greenlet": "jobs",
     "gssapi": "kerberos",
+    "jinja2": "web",
+    "markupsafe": "web",
     "prompt_toolkit": "shell",
     "opentelemetry": "opentelemetry",
     "psycopg": "postgresql",
@@ -20,8 +22,10 @@ EXTRAS: Final = {
     "pytest": "testing",
     "rich": "shell",
     "sqlalchemy": "jobs",
+    "starlette": "web",
     "tzdata": "jobs",
     "uproot": "root",
+    "uvicorn": "web",
     "zstandard": "archive",
 }
 """The extra that installs each optional package (pyproject.toml)."""

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from tests.support.waiting import wait_until
-from zoolet.server.operator.roles import hash_of
+from zoolet.passwords.hashes import hash_of
 from zoolet.server.sockets.distinguished_names import subject_in
 from zoolet.testing import ReservedPort, ServerProcess
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import serialization
 from tests.support.rawclient import RawClient
 from tests.support.sasl import PROVIDER, log_in
 from zoolet.model.codes import OpCode
+from zoolet.passwords.hashes import hash_of
 from zoolet.server.operator.admin import FULL_COMMANDS, READ_ONLY_COMMANDS
 from zoolet.server.operator.four_letter_words import WORDS
-from zoolet.server.operator.roles import hash_of
 from zoolet.testing import ReservedPort, ServerProcess
 from zoolet.wire.jute import INT, pack_buffer, pack_ustring
 

@@ -20,11 +20,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from zoolet.passwords.hashes import NOBODYS_HASH
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.reloaded import Reloaded
 from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.operator.http import Exchange, Page, Request, Response, Upload, text
-from zoolet.server.operator.roles import NOBODYS_HASH, Role, Users, read_users
+from zoolet.server.operator.roles import Role, Users, read_users
 
 if TYPE_CHECKING:
     from zoolet.server.common.stats import ServerStats

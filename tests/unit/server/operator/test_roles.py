@@ -1,16 +1,16 @@
 """The file of operators: roles, hashes, and errors that show no secret."""
 
 import base64
-import hashlib
 import random
 from pathlib import Path
 
 import pytest
 
+from zoolet.passwords.hashes import PasswordHash, hash_of
 from zoolet.server.common.errors import ServerError
 from zoolet.server.operator import admin
 from zoolet.server.operator.http import Request
-from zoolet.server.operator.roles import NOBODYS_HASH, PasswordHash, Role, hash_of, read_users
+from zoolet.server.operator.roles import Role, read_users
 
 SALT = base64.b64encode(bytes(16)).decode()
 DIGEST = base64.b64encode(bytes(32)).decode()
@@ -21,36 +21,6 @@ def written(tmp_path: Path, text: str | bytes) -> Path:
     path = tmp_path / "users"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-def test_a_hash_is_salted_and_only_its_password_matches() -> None:
-    one, two = hash_of("pässword"), hash_of("pässword")
-    assert one != two
-    assert one.matches("pässword")
-    assert not one.matches("Pässword")
-    assert not one.matches("")
-    assert not NOBODYS_HASH.matches("")
-    assert (one.cost, one.block, one.parallel) == NOBODYS_HASH[:3]
-
-
-def test_the_hash_is_scrypt_as_the_standard_library_computes_it() -> None:
-    _, cost, block, parallel, salt, digest = str(hash_of("secret")).split(":")
-    found = hashlib.scrypt(
-        b"secret",
-        salt=base64.b64decode(salt),
-        n=int(cost),
-        r=int(block),
-        p=int(parallel),
-        dklen=32,
-        maxmem=1 << 26,
-    )
-    assert base64.b64encode(found).decode() == digest
-
-
-def test_a_hash_is_in_no_representation() -> None:
-    found = hash_of("secret")
-    assert repr(found) == "PasswordHash()"
-    assert str(found).count(":") == 5
 
 
 def test_the_users_of_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Passwords of people: slow hashes in files, and the question for a password."""

@@ -1,0 +1,1 @@
+"""Who may use the page: users, logins, tokens, the guard before all pages, the audit."""

@@ -1,0 +1,77 @@
+"""The ASGI application: all routes behind the guard, and the work at its start and its end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from zoolet.web.access.guard import Guard
+from zoolet.web.access.users import UsersFile
+from zoolet.web.pages import changing, entering, tree
+from zoolet.web.pages.answers import RefusedError, error_page
+from zoolet.web.pages.site import Site
+from zoolet.web.settings import WebSettings
+
+_STATIC: Final = Path(__file__).parent / "static"
+_SWEEP_S: Final = 60.0
+
+
+def application(settings: WebSettings, on_start: Callable[[], None] | None = None) -> Starlette:
+    """Return the application; ``on_start`` is called when it accepts requests.
+
+    Raises:
+        UsersError: the file of users cannot be used.
+    """
+    site = Site(settings, UsersFile(settings.users_file))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(_sweep(site))
+        try:
+            if on_start is not None:
+                on_start()
+            yield
+        finally:
+            sweeper.cancel()
+            await site.clients.close()
+
+    routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
+    routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
+    if settings.base_path:
+        routes = [Mount(settings.base_path, routes=routes)]
+    guard = Middleware(
+        Guard, settings=settings, users=site.users, logins=site.logins, now_s=site.now_s
+    )
+    app = Starlette(
+        routes=routes,
+        middleware=[guard],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _http_error},
+    )
+    app.state.site = site
+    return app
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Explain an unknown URL or method."""
+    if not isinstance(error, HTTPException):
+        raise error
+    text = {404: "there is no page at this URL", 405: "this URL does not have this method"}
+    message = text.get(error.status_code, error.detail)
+    return error_page(request, RefusedError(error.status_code, message))
+
+
+async def _sweep(site: Site) -> None:
+    """End what nobody uses, until the application ends."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        site.end_idle()

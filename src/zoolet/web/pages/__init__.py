@@ -1,0 +1,1 @@
+"""The pages and forms; each page is HTML or JSON."""

@@ -1,0 +1,117 @@
+"""Answers: the same value as a page of HTML or as JSON, and errors as either.
+
+Invariant: templates escape every value.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from zoolet.client import (
+    AuthFailedError,
+    BadVersionError,
+    ConnectionLossError,
+    DeadlineError,
+    InvalidAclError,
+    NoAuthError,
+    NodeExistsError,
+    NoNodeError,
+    NoServerError,
+    NotEmptyError,
+    ZooKeeperError,
+)
+from zoolet.web.clusters.clients import TooManyClientsError
+from zoolet.web.clusters.lists import TooManyChildrenError
+from zoolet.web.pages.site import site_of, visitor_of
+
+_TEMPLATES: Final = Environment(
+    loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+_STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (NoNodeError, 404),
+    (NoAuthError, 403),
+    (AuthFailedError, 403),
+    (BadVersionError, 409),
+    (NodeExistsError, 409),
+    (NotEmptyError, 409),
+    (InvalidAclError, 400),
+    (ValueError, 400),
+    (TooManyChildrenError, 413),
+    (TooManyClientsError, 503),
+    (NoServerError, 503),
+    (ConnectionLossError, 503),
+    (DeadlineError, 504),
+    (ZooKeeperError, 502),
+    (OSError, 503),
+)
+"""The status of each error; the first that fits counts."""
+
+EXPECTED: Final = (ZooKeeperError, ValueError, TooManyChildrenError, TooManyClientsError, OSError)
+"""The errors that a page explains."""
+
+
+class RefusedError(Exception):
+    """A request is refused; ``status`` is the status of the response."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def wants_json(request: Request) -> bool:
+    """Return whether the client asks for JSON."""
+    return "application/json" in request.headers.get("accept", "")
+
+
+def answer(
+    request: Request, template: str, value: Mapping[str, Any], status: int = 200
+) -> Response:
+    """Return a value as JSON or as a page; a page may use values that JSON leaves out.
+
+    The names of values that JSON leaves out begin with ``_``.
+    """
+    visitor = visitor_of(request)
+    if wants_json(request):
+        shown = {name: found for name, found in value.items() if not name.startswith("_")}
+        shown["csrf"] = visitor.form_token
+        return JSONResponse(shown, status, headers={"Vary": "Accept"})
+    site = site_of(request)
+    context = {
+        **value,
+        "base": site.settings.base_path,
+        "visitor": visitor,
+        "needs_login": site.settings.needs_login,
+        "may_change": site.may_change(visitor),
+        "clusters": site.settings.clusters,
+    }
+    page = _TEMPLATES.get_template(template).render(context)
+    return HTMLResponse(page, status, headers={"Vary": "Accept, X-Part"})
+
+
+def done(request: Request, url: str, **value: Any) -> Response:
+    """Return the answer to a form that has done its work: JSON, or the next page."""
+    if wants_json(request):
+        return JSONResponse(value)
+    return RedirectResponse(url, status_code=303)
+
+
+def status_of(error: Exception) -> int:
+    """Return the status of a response that explains an error."""
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+
+
+def error_page(request: Request, error: Exception) -> Response:
+    """Return the page that explains an error."""
+    status = error.status if isinstance(error, RefusedError) else status_of(error)
+    cluster = site_of(request).settings.cluster(request.path_params.get("cluster", ""))
+    value = {"error": str(error), "status": status, "_cluster": cluster}
+    return answer(request, "error.html", value, status)

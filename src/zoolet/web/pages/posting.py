@@ -1,0 +1,124 @@
+"""Routes: pages, forms without changes, and forms that change something.
+
+Invariant: each route for POST is made by `posting`, so it checks the token of the form first; each
+route that changes something also needs ``--allow-changes`` and the role editor.
+"""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from zoolet.web.access.guard import is_same_origin
+from zoolet.web.pages.answers import EXPECTED, RefusedError, error_page
+from zoolet.web.pages.site import site_of, visitor_of
+from zoolet.web.settings import Cluster
+
+log = logging.getLogger(__name__)
+
+MOST_FORM_BYTES: Final = 8 << 20
+"""Most bytes of a form: three for each byte of the longest data that the page edits."""
+
+_MOST_FIELDS: Final = 20
+
+Form = dict[str, str]
+"""The fields of a form."""
+
+Page = Callable[[Request], Awaitable[Response]]
+FormHandler = Callable[[Request, Form], Awaitable[Response]]
+
+
+def page(path: str, handler: Page, name: str) -> Route:
+    """Return the route of a page."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except (RefusedError, *EXPECTED) as error:
+            return error_page(request, error)
+
+    return Route(path, endpoint, methods=["GET"], name=name)
+
+
+def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> Route:
+    """Return the route of a form; ``changes`` says whether it changes something in ZooKeeper."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            if changes:
+                _check_role(request)
+            form = await _read(request)
+            _check_token(request, form)
+            return await handler(request, form)
+        except (RefusedError, *EXPECTED) as error:
+            return error_page(request, error)
+
+    return Route(path, endpoint, methods=["POST"], name=name)
+
+
+def cluster_of(request: Request) -> Cluster:
+    """Return the cluster in the URL of a request."""
+    found = site_of(request).settings.cluster(request.path_params["cluster"])
+    if found is None:
+        raise RefusedError(404, "there is no cluster of this name: see the list of clusters")
+    return found
+
+
+def number_in(fields: Form, name: str, limit: int = 2**63 - 1) -> int:
+    """Return a field as a number from 0 to ``limit``; raises RefusedError."""
+    text = fields.get(name, "")
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > limit:
+        raise RefusedError(400, f"the field {name} must be a number from 0 to {limit}")
+    return int(text)
+
+
+def _check_role(request: Request) -> None:
+    site, visitor = site_of(request), visitor_of(request)
+    if site.may_change(visitor):
+        return
+    log.warning(
+        "refused a change of user %r at %s: %s", visitor.user, visitor.address, request.url.path
+    )
+    if not site.settings.allows_changes:
+        raise RefusedError(403, "the page allows no changes: start it with --allow-changes")
+    raise RefusedError(403, "only an editor may change something: ask for the role editor")
+
+
+async def _read(request: Request) -> Form:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in {"", "application/x-www-form-urlencoded"}:
+        raise RefusedError(415, "send the form as application/x-www-form-urlencoded")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_FORM_BYTES:
+                raise RefusedError(413, f"the form is longer than {MOST_FORM_BYTES >> 20} MiB")
+    except ClientDisconnect:
+        raise RefusedError(400, "the form is not complete") from None
+    try:
+        return dict(
+            parse_qsl(
+                body.decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MOST_FIELDS,
+            )
+        )
+    except ValueError:
+        raise RefusedError(400, "the form is not valid: send its fields in UTF-8") from None
+
+
+def _check_token(request: Request, form: Form) -> None:
+    sent = request.headers.get("x-csrf-token", "") or form.get("csrf", "")
+    expected = visitor_of(request).form_token
+    is_valid = hmac.compare_digest(sent.encode("utf-8", "replace"), expected.encode())
+    if not is_valid or not is_same_origin(request.headers):
+        raise RefusedError(
+            403, "the form is too old, or another site has sent it: load the page again"
+        )

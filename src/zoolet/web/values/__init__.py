@@ -1,0 +1,1 @@
+"""The data of znodes as people read and edit them. No I/O."""

@@ -1,0 +1,86 @@
+"""A real browser on a real page: Debian's Chromium, driven by Playwright."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from zoolet.web.application import application
+from zoolet.web.settings import WebSettings
+
+CHROMIUM = Path("/usr/bin/chromium")
+SMALL = {"width": 360, "height": 640}
+LARGE = {"width": 1200, "height": 800}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The browser."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    if not CHROMIUM.exists():
+        pytest.skip("needs Debian's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium: Any) -> Iterator[Any]:
+    """A tab of a new browser profile; the test fails if the page reports an error."""
+    context = chromium.new_context(viewport=LARGE)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+
+    def dismiss(dialog: Any) -> None:
+        problems.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("console", lambda said: problems.extend(_refused(said.text)))
+    page.on("dialog", dismiss)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def _refused(text: str) -> list[str]:
+    """Return a message of the console if it is about the content security policy."""
+    return [text] if "Content Security" in text else []
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[WebSettings], str]]:
+    """A function that serves the page on a thread, and returns its URL without the last slash."""
+    with ExitStack() as stack:
+
+        def start(settings: WebSettings) -> str:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            settings = replace(settings, port=listener.getsockname()[1])
+            started = threading.Event()
+            app = application(settings, started.set)
+            config = uvicorn.Config(
+                app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=1
+            )
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+            thread.start()
+
+            def stop() -> None:
+                server.should_exit = True
+                thread.join(30)
+
+            stack.callback(stop)
+            assert started.wait(30)
+            return settings.url.rstrip("/")
+
+        yield start

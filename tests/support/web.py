@@ -1,0 +1,82 @@
+"""The web page in tests: its application, and a client with its cookie."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from zoolet.passwords.hashes import NOBODYS_HASH, hash_of
+from zoolet.web.application import application
+from zoolet.web.settings import Cluster, WebSettings
+
+URL = "http://127.0.0.1:8090"
+JSON = {"Accept": "application/json"}
+PASSWORDS = {"ed": "editors password", "vi": "viewers password"}
+
+
+def users_file(directory: Path) -> Path:
+    """Write a file with the editor ed, the viewer vi, and users whom a proxy names."""
+    path = directory / "users"
+    path.write_text(
+        f"editor password ed {hash_of(PASSWORDS['ed'])}\n"
+        f"viewer password vi {hash_of(PASSWORDS['vi'])}\n"
+        f"viewer password nobody {NOBODYS_HASH}\n"
+        "editor proxy pat\n"
+    )
+    return path
+
+
+def settings_of(hosts: str, **more: Any) -> WebSettings:
+    """Return settings with one cluster."""
+    return WebSettings((Cluster("local", hosts, "red"),), **more)
+
+
+class Browser:
+    """A client with a cookie and the token of its forms."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+
+    def get(self, url: str, status: int = 200, **more: Any) -> Any:
+        """Return the JSON of a page, after a check of its status."""
+        answer = self.client.get(url, headers=JSON, **more)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def html(self, url: str, status: int = 200) -> str:
+        """Return the HTML of a page, after a check of its status."""
+        answer = self.client.get(url)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"].startswith("text/html")
+        return answer.text
+
+    def post(self, url: str, fields: Mapping[str, Any], status: int = 200) -> Any:
+        """Send a form with its token; return the JSON of the answer."""
+        token = self.client.get("/login", headers=JSON).json()["csrf"]
+        answer = self.client.post(
+            url, data={"csrf": token, **fields}, headers=JSON, follow_redirects=False
+        )
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def log_in(self, name: str) -> "Browser":
+        """Log in with the right password."""
+        found = self.post("/login", {"name": name, "password": PASSWORDS[name]})
+        assert found["user"] == name
+        return self
+
+
+@contextmanager
+def browsing(settings: WebSettings, address: str = "127.0.0.1") -> Iterator[Browser]:
+    """Run the page; the browser has this address."""
+    app = application(settings)
+    with TestClient(app, base_url=URL, client=(address, 50_000)) as client:
+        yield Browser(client)
+
+
+def audit_of(messages: list[str]) -> list[dict[str, Any]]:
+    """Return the records of the audit among the messages of its log."""
+    return [json.loads(message) for message in messages]
