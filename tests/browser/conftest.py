@@ -20,9 +20,9 @@ SMALL = {"width": 360, "height": 640}
 LARGE = {"width": 1200, "height": 800}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser."""
+    """The browser. It ends with its module, because its event loop runs on the thread of the tests."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     if not CHROMIUM.exists():
         pytest.skip("needs Debian's package chromium")

@@ -106,8 +106,8 @@ def _split(path: Path, number: int, line: str) -> tuple[Role, str, str]:
 def _parsed(path: Path, number: int, text: str) -> PasswordHash:
     try:
         return parse_hash(text)
-    except ValueError as error:
+    except ValueError:
         raise ServerError(
-            f"zoolet.admin.usersFile: {path}:{number}: {error}:"
+            f"zoolet.admin.usersFile: {path}:{number}: the hash of the password is not valid:"
             " replace the line by the one that zoolet admin-user NAME prints."
         ) from None

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import WAIT_S
+from zoolet.passwords import hashes
+from zoolet.passwords.hashes import hash_of
 from zoolet.server.common.stats import ServerStats
-from zoolet.server.operator import roles
 from zoolet.server.operator.guard import guard_of
 from zoolet.server.operator.http import Exchange, Request, Response, Upload
-from zoolet.server.operator.roles import Role, hash_of
+from zoolet.server.operator.roles import Role
 
 LOGINS = 30
 
@@ -39,13 +40,13 @@ def test_passwords_of_clients_that_are_gone_are_not_checked(
     path.write_text(f"full password ops {hash_of('right')}\n")
     _, guard = guard_of(path, 0, ServerStats(), lambda: 0)
     computed: list[str] = []
-    real = roles._scrypt
+    real = hashes._scrypt
 
     def counted(password: str, *arguments: Any) -> bytes:
         computed.append(password)
         return real(password, *arguments)
 
-    monkeypatch.setattr(roles, "_scrypt", counted)
+    monkeypatch.setattr(hashes, "_scrypt", counted)
 
     def page(_request: Request, exchange: Exchange) -> Upload | None:
         raise AssertionError(exchange)
