@@ -22,7 +22,7 @@ LARGE = {"width": 1200, "height": 800}
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser. It ends with its module, because its event loop runs on the thread of the tests."""
+    """The browser. It ends with its module: its event loop runs on the thread of the tests."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     if not CHROMIUM.exists():
         pytest.skip("needs Debian's package chromium")

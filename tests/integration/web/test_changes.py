@@ -74,12 +74,12 @@ STORED = [
     b"\nfirst line is empty",
     b"a\r\nb\r\n",
     b'{"a": 1.50}',
-    gzip.compress(b"packed"),
+    gzip.compress(b"packed", mtime=0),
     bytes(cramjam.zstd.compress(b"packed")),
     bytes(cramjam.snappy.compress(b"packed")),
     base64.b64encode(b"a text in base64") + b"\n",
-    base64.b64encode(gzip.compress(b"packed", 1)),
-    gzip.compress(b"one") + gzip.compress(b"two"),
+    base64.b64encode(gzip.compress(b"packed", 1, mtime=0)),
+    gzip.compress(b"one", mtime=0) + gzip.compress(b"two", mtime=0),
 ]
 
 
