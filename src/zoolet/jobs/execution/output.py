@@ -36,7 +36,7 @@ from zoolet.jobs.execution.capture import (
     token_bytes,
 )
 from zoolet.jobs.execution.logs import Label, record_of
-from zoolet.jobs.records.texts import cut_end
+from zoolet.jobs.records.texts import cut_end, cut_middle
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ LOGGED_BYTES = 1024 * 1024
 KEPT_CHARACTERS = 2048
 KEPT_LINES = 20
 """Limits of the last lines of an attempt's output, which are stored with the job."""
+_LEAST_ROOM = 200
 LINE_CHARACTERS = 4096
 """Length limit of a line in the log."""
 WAITING_BYTES = 4 * 1024 * 1024
@@ -230,7 +231,7 @@ class AttemptOutput:
         lines = [_as_seen(line) for line in text.split("\n")]
         if not lines[-1]:
             lines.pop()
-        return "\n".join(lines[-KEPT_LINES:])[-KEPT_CHARACTERS:]
+        return "\n".join(_fitted(lines[-KEPT_LINES:]))[-KEPT_CHARACTERS:]
 
     def _keep(self, data: bytes) -> None:
         self.tail += data[-_TAIL_BYTES:]
@@ -267,6 +268,19 @@ class AttemptOutput:
             return
         self.logged_bytes += count_bytes
         output_log.put(self.label, item)
+
+
+def _fitted(lines: list[str]) -> list[str]:
+    """Return the lines; if they are too long, the longest one without its middle.
+
+    After a crash, Python lists all extension modules in one line, and the reason is before it.
+    """
+    longest = max(lines, key=len, default="")
+    room = KEPT_CHARACTERS - sum(len(line) + 1 for line in lines) + len(longest) + 1
+    if not _LEAST_ROOM <= room < len(longest):
+        return lines
+    at = lines.index(longest)
+    return [*lines[:at], cut_middle(longest, room), *lines[at + 1 :]]
 
 
 def _as_seen(line: str) -> str:

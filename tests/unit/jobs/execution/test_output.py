@@ -21,6 +21,7 @@ from zoolet.jobs.execution.output import (
     KEPT_CHARACTERS,
     KEPT_LINES,
     READ_BYTES,
+    AttemptOutput,
     LogRecord,
     OutputLog,
     OutputParser,
@@ -212,6 +213,16 @@ def test_much_output_blocks_nobody_and_is_left_out(
     assert "bytes of output are left out" in logged[-1]
     assert child.run("b", "print('again')") == "again"
     assert child.log.of("b") == ["again"]
+
+
+def test_a_long_line_leaves_room_for_the_lines_before_it() -> None:
+    kept = AttemptOutput(Label("a"))
+    modules = b"module, " * 500
+    kept.add(b"the reason\nExtension modules: " + modules + b"the end\n", OutputLog())
+    last = kept.last_lines()
+    assert last.startswith("the reason\nExtension modules: module")
+    assert last.endswith("the end")
+    assert len(last) == KEPT_CHARACTERS
 
 
 @pytest.mark.parametrize("length", [5000, 5_000_000])
