@@ -46,6 +46,12 @@ def twice(group, parameters):
         raise ValueError("not yet")
     print("second attempt")
 
+def meet(group, parameters):
+    """Run at the same time as the other job, so in another executor."""
+    Path(parameters["own"]).touch()
+    while not Path(parameters["other"]).exists():
+        time.sleep(0.01)
+
 def control(group, parameters):
     print("\\x1b[31mred\\r\\n2026-01-01 00:00:00,000 ERROR   root: forged\\x07")
 
@@ -254,11 +260,13 @@ def test_what_a_process_writes_that_outlives_its_attempt_is_the_executors(
 
 
 def test_an_executor_ends_in_order_and_its_last_words_are_logged(
-    dispatcher: Dispatcher, start_worker: StartWorker
+    dispatcher: Dispatcher, start_worker: StartWorker, tasks: Path
 ) -> None:
     worker, log = start_worker("--executors", "2")
+    files = [str(tasks / name) for name in ("one", "two")]
+    pairs = [{"own": own, "other": other} for own, other in (files, reversed(files))]
     all_results(
-        dispatcher.submit_batch([JobRequest("loud_tasks:say", "d", str(n)) for n in (1, 2)])
+        dispatcher.submit_batch([JobRequest("loud_tasks:meet", parameters=one) for one in pairs])
     )
     worker.process.terminate()
     assert worker.process.wait(TIMEOUT_S) == 0
