@@ -225,12 +225,23 @@ class AttemptOutput:
             output_log.put(self.label, LogRecord(log.name, logging.WARNING, text, None))
         return self.last_lines()
 
-    def last_lines(self) -> str:
-        """Return the last lines, within the limits."""
+    def without_middle(self) -> str:
+        """Return the output; if it is too long, its beginning and its end.
+
+        After a crash, the reason is before the stack that Python writes.
+        """
+        return cut_middle("\n".join(self._lines()), KEPT_CHARACTERS)
+
+    def _lines(self) -> list[str]:
         text = bytes(self.tail).decode("utf-8", "backslashreplace")
         lines = [_as_seen(line) for line in text.split("\n")]
         if not lines[-1]:
             lines.pop()
+        return lines
+
+    def last_lines(self) -> str:
+        """Return the last lines, within the limits."""
+        lines = self._lines()
         return "\n".join(_fitted(lines[-KEPT_LINES:]))[-KEPT_CHARACTERS:]
 
     def _keep(self, data: bytes) -> None:
@@ -377,8 +388,8 @@ class ProcessOutput:
 
     @property
     def last_lines(self) -> str:
-        """The last lines of output outside of attempts, for example of a failed start."""
-        return self._between.last_lines()
+        """The output outside of attempts, for example of a failed start, without its middle."""
+        return self._between.without_middle()
 
     # Output that is read may belong to an attempt whose message is not read yet. The order of calls
     # is therefore: first `read`, then the methods for the messages, then `settle`.
