@@ -292,7 +292,13 @@ class Settings:
             return None
         path, java_path = Path(value), Path(as_java_reads(value))
         in_ascii = format_property(name, str(java_path)).strip()
-        if java_path != path and java_path.exists() and not path.exists():
+        try:
+            is_javas = java_path != path and java_path.exists() and not path.exists()
+        except OSError as error:
+            raise self.error(
+                name, f"{name} cannot be looked at: {error.strerror}. Name another directory"
+            ) from error
+        if is_javas:
             raise self.error(
                 name,
                 f"{name} can be read in two ways. As UTF-8 it is {path}, which does not exist; as"

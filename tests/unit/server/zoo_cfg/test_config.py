@@ -426,3 +426,9 @@ def test_backup_commands_can_be_switched_off(key: str) -> None:
     assert config.admin.rate_limit_ms == 0
     offered = (config.admin.offers_snapshot, config.admin.offers_restore)
     assert offered == (key != "admin.snapshot.enabled", key != "admin.restore.enabled")
+
+
+def test_a_directory_with_a_name_that_is_too_long_is_an_error_of_the_key(tmp_path: Path) -> None:
+    text = f"dataDir={tmp_path}/{'ä' * 300}\nclientPort=1\n"
+    with pytest.raises(ConfigError, match="dataDir cannot be looked at: File name too long"):
+        parse_config(text, tmp_path / "zoo.cfg")
