@@ -114,17 +114,13 @@ def sign_job(job: Job, queue: str, key: SigningKey) -> str:
 
 def problem_of_job(job: Job, queue: str, find: FindKey) -> str | None:
     """Return why the signature of a job is not valid; None if it is valid."""
-    if job.signature is None:
-        return NO_SIGNATURE
-    parts = _parse(job.signature)
-    if parts is None:
-        return _INVALID
-    key = find(parts.key_id)
-    if key is None:
-        return _unknown(parts.key_id)
-    text = _text_of_job(job, queue, parts.key_id, parts.not_before_ms)
-    if not hmac.compare_digest(parts.mac, _mac(key, text)):
-        return _changed(parts.key_id)
+    parts = _verified(
+        job.signature,
+        find,
+        lambda found: _text_of_job(job, queue, found.key_id, found.not_before_ms),
+    )
+    if isinstance(parts, str):
+        return parts
     if parts.not_before_ms is not None and (job.not_before_ms or 0) < parts.not_before_ms:
         return f"its start time is earlier than the signed one, {parts.not_before_ms} ms"
     return None
@@ -143,16 +139,27 @@ def sign_schedule(schedule: Schedule, queue: str, key: SigningKey) -> str:
 
 def problem_of_schedule(schedule: Schedule, queue: str, find: FindKey) -> str | None:
     """Return why the signature of a schedule is not valid; None if it is valid."""
-    if schedule.signature is None:
+    parts = _verified(
+        schedule.signature, find, lambda found: _text_of_schedule(schedule, queue, found.key_id)
+    )
+    return parts if isinstance(parts, str) else None
+
+
+def _verified(
+    signature: str | None, find: FindKey, text_of: Callable[[_Parts], bytes]
+) -> _Parts | str:
+    """Return the parts of a signature of this text, or why the signature is not valid."""
+    if signature is None:
         return NO_SIGNATURE
-    parts = _parse(schedule.signature)
+    parts = _parse(signature)
     if parts is None:
         return _INVALID
     key = find(parts.key_id)
     if key is None:
         return _unknown(parts.key_id)
-    mac = _mac(key, _text_of_schedule(schedule, queue, parts.key_id))
-    return None if hmac.compare_digest(parts.mac, mac) else _changed(parts.key_id)
+    if not hmac.compare_digest(parts.mac, _mac(key, text_of(parts))):
+        return _changed(parts.key_id)
+    return parts
 
 
 NO_SIGNATURE: Final = "it has no signature: submit it with the option --signing-keys"
