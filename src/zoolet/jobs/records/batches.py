@@ -12,7 +12,7 @@ from zoolet.jobs.errors import InvalidJobError, UnreadableJobError
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_znode_name
-from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.json_values import decode_json, decode_object
 from zoolet.jobs.records.transitions import JobState
 from zoolet.model import paths
 
@@ -147,15 +147,9 @@ def _is_named(pair: object) -> bool:
 
 def decode_entry(data: bytes) -> dict[str, JobState]:
     """Return the jobs that an entry of a batch's log names; none if its value is invalid."""
-    try:
-        found = decode_json(data)
-    except ValueError:
-        return {}
-    if not isinstance(found, dict):
-        return {}
     return {
         name: JobState(state)
-        for state, names in found.items()
+        for state, names in decode_object(data).items()
         if state in _ENDED and isinstance(names, list)
         for name in names
         if isinstance(name, str) and job_names.parse(name) is not None

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS
-from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.json_values import decode_object
 from zoolet.jobs.records.transitions import Event
 
 
@@ -81,15 +81,9 @@ def encode_note(failures: Mapping[str, NotedFailure]) -> bytes:
 
 def decode_note(data: bytes) -> dict[str, NotedFailure]:
     """Return the failures in a note by job name; invalid parts are left out."""
-    try:
-        found = decode_json(data)
-    except ValueError:
-        return {}
-    if not isinstance(found, dict):
-        return {}
     return {
         name: NotedFailure(FailureReason(value[0]), value[1])
-        for name, value in found.items()
+        for name, value in decode_object(data).items()
         if job_names.parse(name) is not None and _is_failure(value)
     }
 

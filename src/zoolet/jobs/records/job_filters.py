@@ -11,7 +11,7 @@ from typing import Self
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_text
-from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.json_values import decode_object
 from zoolet.jobs.records.transitions import JobState
 
 
@@ -91,11 +91,7 @@ class RetryRecord:
     @classmethod
     def decode(cls, data: bytes) -> Self | None:
         """Decode the value, which any program may have written; None if it is invalid."""
-        try:
-            found = decode_json(data)
-        except ValueError:
-            return None
-        began_ms = found.get("began_ms") if isinstance(found, dict) else None
+        began_ms = decode_object(data).get("began_ms")
         return cls(began_ms) if isinstance(began_ms, int) and _is_time(began_ms) else None
 
     def encode(self, selected: JobFilter) -> bytes:

@@ -231,6 +231,15 @@ def decode_json(data: bytes) -> Any:
     return value
 
 
+def decode_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in a text that any program may have written; {} if it has none."""
+    try:
+        found = decode_json(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 _DEPTH_AROUND = JSON_DEPTH_LIMIT + 5
 
 

@@ -7,7 +7,7 @@ imports other modules of its package.
 from typing import Any
 
 from zoolet.jobs.records.job_values import is_text
-from zoolet.jobs.records.json_values import decode_json
+from zoolet.jobs.records.json_values import decode_object
 
 TEXTS = frozenset({"host", "kind"})
 NUMBERS = frozenset(
@@ -35,13 +35,7 @@ def decode_report(data: bytes) -> dict[str, Any]:
 
     A field that this version does not know is returned unchanged.
     """
-    try:
-        found = decode_json(data)
-    except ValueError:
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {name: value for name, value in found.items() if _is_right(name, value)}
+    return {name: value for name, value in decode_object(data).items() if _is_right(name, value)}
 
 
 def executors_text(report: dict[str, Any]) -> str:
