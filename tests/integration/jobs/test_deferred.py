@@ -10,6 +10,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT
+from tests.support.limited_jobs import START_MS, Clock
 from tests.support.waiting import wait_until
 from zoolet.jobs import Batch, Dispatcher, Job, JobQueue, JobRequest, JobState, QueueSettings
 from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
@@ -22,18 +23,6 @@ from zoolet.jobs.znodes.deferred_index import entry_path, parse_entry
 from zoolet.jobs.znodes.edge import Znodes
 from zoolet.jobs.znodes.layout import Layout
 from zoolet.jobs.znodes.operations import Create
-
-START_MS = 1_800_000_000_000
-
-
-class Clock:
-    """A clock that a test sets, in ms."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def __call__(self) -> int:
-        return self.now_ms
 
 
 @pytest.fixture

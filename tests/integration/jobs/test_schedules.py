@@ -14,6 +14,7 @@ from kazoo.client import KazooClient
 
 from tests.support.job_queue import reply_lost
 from tests.support.jobs import ROOT, WorkerProcess, write_tasks
+from tests.support.limited_jobs import START_MS, Clock
 from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.client.errors import ConnectionLossError
@@ -34,18 +35,7 @@ from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.schedules.scheduler import Scheduler
 from zoolet.jobs.schedules.schedules import Schedules as SchedulesOfQueue
 
-START_MS = 1_800_000_000_000
 MINUTE_MS = 60_000
-
-
-class Clock:
-    """A clock that a test sets, in ms."""
-
-    def __init__(self) -> None:
-        self.now_ms = START_MS
-
-    def __call__(self) -> int:
-        return self.now_ms
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ from zoolet.web.settings import parse_network
 PROXY = {"trusted_proxies": (parse_network("10.0.0.1"),)}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
-
-
 @pytest.fixture
 def web(server: EmbeddedServer, tmp_path: Path) -> Iterator[Browser]:
     with browsing(settings_of(server.hosts, users_file=users_file(tmp_path))) as browser:

@@ -24,21 +24,6 @@ POSTS = [
 CHANGES = ["/c/local/save", "/c/local/acl", "/c/local/create", "/c/local/delete"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
-
-
-@pytest.fixture
-def zk(server: EmbeddedServer) -> Iterator[Client]:
-    with Client(server.hosts) as client:
-        yield client
-        for name in client.children("/").names:
-            if name != "zookeeper":
-                client.delete_recursive(f"/{name}")
-
-
 @pytest.fixture
 def web(server: EmbeddedServer, tmp_path: Path) -> Iterator[Browser]:
     settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)

@@ -22,21 +22,6 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
-
-
-@pytest.fixture
-def zk(server: EmbeddedServer) -> Iterator[Client]:
-    with Client(server.hosts) as client:
-        yield client
-        for name in client.children("/").names:
-            if name != "zookeeper":
-                client.delete_recursive(f"/{name}")
-
-
 @pytest.fixture
 def web(server: EmbeddedServer) -> Iterator[Browser]:
     with browsing(settings_of(server.hosts)) as browser:
