@@ -14,6 +14,7 @@ import pytest
 from zoolet.model import requests
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, READ_ONLY_ACL, AclList, Id
 from zoolet.model.codes import ErrorCode, OpCode, Permission
+from zoolet.model.errors import RequestError
 from zoolet.state_machine.identities import Identities
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.networks import client_address
@@ -128,6 +129,7 @@ class World:
         self.model = Model({"/": OPEN_ACL})
         for session in SESSIONS:
             self.commit(self.asker(session), OpCode.CREATE_SESSION, requests.CreateSession(1000))
+        self.readers = [self.asker().identities for _ in range(3)]  # they remember their last list
 
     def asker(self, session: int = 1) -> Requester:
         ids = [Id("ip", client_address(self.chance.choice(HOSTS)))]
@@ -217,6 +219,15 @@ class World:
             for permission in (*(1 << bit for bit in range(5)), Permission.READ | Permission.ADMIN):
                 given = tree.stored_acl_of(path).allows(asker.identities, int(permission))
                 assert given is allows(acl, asker.identities, permission), (path, asker.identities)
+            for reader in self.readers:
+                assert self.reads(path, reader) is allows(acl, reader, Permission.READ), path
+
+    def reads(self, path: str, reader: Identities) -> bool:
+        try:
+            self.machine.readable(path, reader)
+        except RequestError as error:
+            return error.code != NO_AUTH
+        return True
 
 
 @pytest.mark.parametrize("seed", range(1, 13))

@@ -6,6 +6,7 @@ OPEN represents OPEN_ACL; it is not in the table and its users are not counted. 
 OPEN by identity (``is``).
 """
 
+import itertools
 from typing import Final, final
 
 from mypy_extensions import mypyc_attr
@@ -20,6 +21,8 @@ EXACT_SCHEMES: Final = frozenset({"digest", "sasl", "x509"})
 An entry of the scheme sasl also gives them to SASL_SUPER (``SASLAuthenticationProvider.matches``).
 """
 SASL_SUPER: Final = Id("sasl", "super")
+
+_NUMBERS: Final = itertools.count(1)
 
 
 @final
@@ -81,13 +84,15 @@ class StoredAcl:
 
     Attributes:
         entries: the list.
+        number: identifies this object; no other one in the process ever has the same number.
         users: the number of znodes that have this list.
     """
 
-    __slots__ = ("_allowed", "entries", "users")
+    __slots__ = ("_allowed", "entries", "number", "users")
 
     def __init__(self, entries: AclList) -> None:
         self.entries = entries
+        self.number: int = next(_NUMBERS)
         self.users: int = 0
         self._allowed: dict[int, _Allowed] = {}
 

@@ -15,7 +15,7 @@ SKIPS_ACL: Final = Id("super", "skipACL")
 @final
 @mypyc_attr(acyclic=True)
 class Identities:
-    """The identities of one connection. The object is immutable: ``with_`` returns a new one.
+    """The identities of one connection. They do not change: ``with_`` returns a new object.
 
     Attributes:
         ids: the identities without duplicates, in the order in which the client proved them.
@@ -26,9 +26,20 @@ class Identities:
         addresses: the parsed addresses of the identities of the scheme ip.
         num_proven: the number of identities that the client has proven, with ``auth`` or with a
             certificate. Its address and skipACL do not count.
+        readable_list: the number of the StoredAcl that gave READ to these identities last; 0 at
+            first. Neither changes, so the next check of the same list has the same result.
     """
 
-    __slots__ = ("addresses", "further", "ids", "is_super", "known", "num_proven", "schemes")
+    __slots__ = (
+        "addresses",
+        "further",
+        "ids",
+        "is_super",
+        "known",
+        "num_proven",
+        "readable_list",
+        "schemes",
+    )
 
     def __init__(self, ids: Iterable[Id] = (), further: frozenset[Id] = frozenset()) -> None:
         self.ids: tuple[Id, ...] = tuple(dict.fromkeys(ids))
@@ -39,6 +50,7 @@ class Identities:
         parsed = [parse_address(who.id) for who in self.ids if who.scheme == "ip"]
         self.addresses: list[Address] = [address for address in parsed if address is not None]
         self.num_proven: int = sum([who.scheme != "ip" and who != SKIPS_ACL for who in self.ids])
+        self.readable_list: int = 0
 
     def with_(self, more: tuple[Id, ...], further: frozenset[Id] = frozenset()) -> "Identities":
         """Return these identities and ``more``; the same object if ``more`` contains no new one."""

@@ -179,10 +179,17 @@ class StateMachine:
         record = self.tree.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        acls = self.tree.acls
-        if acls and path in acls:
-            access.check(acls[path], identities, _READ, path)
+        self.check_readable(path, identities)
         return record
+
+    def check_readable(self, path: str, identities: Identities) -> None:
+        """Check that a znode may be read; raises RequestError (NO_AUTH)."""
+        acls = self.tree.acls
+        if acls:
+            acl = acls.get(path)
+            if acl is not None and acl.number != identities.readable_list:
+                access.check(acl, identities, _READ, path)
+                identities.readable_list = acl.number
 
     def acl_of(self, path: str, identities: Identities) -> tuple[AclList, bool, bytes]:
         """Return a znode's ACL, whether its digests must be hidden, and the znode's record.

@@ -12,7 +12,7 @@ from mypy_extensions import mypyc_attr
 
 from zoolet.model import paths
 from zoolet.model.acl import NULL_TEXT
-from zoolet.model.codes import ErrorCode, OpCode, Permission, by_number
+from zoolet.model.codes import ErrorCode, OpCode, by_number
 from zoolet.model.errors import RequestError
 from zoolet.server.connections.batches import EVERYTHING, NOTHING, Shows
 from zoolet.server.connections.connection import Connection
@@ -50,7 +50,6 @@ from zoolet.wire.requests import (
     read_path_watch,
 )
 
-_READ: Final = Permission.READ.value
 _GET_DATA: Final = OpCode.GET_DATA.value
 _PING: Final = OpCode.PING.value
 
@@ -100,7 +99,7 @@ def _exists(machine: StateMachine, asker: Connection, reader: Reader) -> Shown:
     shown = _real(path)
     record = machine.tree.record_of(shown)
     if record is not None:
-        access.check(machine.tree.stored_acl_of(shown), asker.identities, _READ, path)
+        machine.check_readable(shown, asker.identities)
     if watch:
         machine.watch_data(path, asker)
     if record is None:
