@@ -9,13 +9,12 @@ The first key signs, and all keys verify. Invariants:
 - Only the owner and the group of the file can read it, and only the owner can change it.
 - A secret is in no message, and in no ``repr``.
 
-This module imports `zoolet.console` and `zoolet.jobs.errors`.
+This module imports `zoolet.passwords` and `zoolet.jobs.errors`.
 """
 
 import logging
 import os
 import re
-import stat
 import sys
 import threading
 from collections.abc import Mapping
@@ -23,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from zoolet.console.os_errors import explain
 from zoolet.jobs.errors import SigningKeyError
+from zoolet.passwords.secret_files import SecretFile, SecretFileError, read_secret_file
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,6 @@ KEYS_LIMIT: Final = 100
 FILE_LIMIT_BYTES: Final = 64 * 1024
 SECRET_LEAST_BYTES: Final = 32
 KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_MODE_OF_OTHERS = stat.S_IRWXO | stat.S_IWGRP
 _HOW = "a line has an id and a secret, like: 2026-11 $(openssl rand -hex 32)"
 
 KeysPath = str | os.PathLike[str]
@@ -101,18 +99,14 @@ class SigningKeys:
 
 def _read(path: Path) -> tuple[SigningKey, Mapping[str, SigningKey]]:
     try:
-        with path.open("rb") as file:
-            _check_mode(path, os.fstat(file.fileno()))
-            data = file.read(FILE_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise SigningKeyError(f"the file of keys {path} cannot be read: {explain(error)}") from None
-    if len(data) > FILE_LIMIT_BYTES:
+        file = read_secret_file(path, FILE_LIMIT_BYTES)
+    except SecretFileError as error:
         raise SigningKeyError(
-            f"the file of keys {path} has more than {FILE_LIMIT_BYTES} bytes: give the path of a"
-            " file with keys"
-        )
+            f"the file of keys {error}: give the path of a file with keys"
+        ) from None
+    _check_mode(file)
     keys: dict[str, SigningKey] = {}
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(file.content.decode("utf-8", "replace").splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
@@ -144,19 +138,16 @@ def _key(words: list[str]) -> SigningKey | None:
     return SigningKey(words[0], secret) if len(secret) >= SECRET_LEAST_BYTES else None
 
 
-def _check_mode(path: Path, found: os.stat_result) -> None:
+def _check_mode(file: SecretFile) -> None:
     """Raise SigningKeyError if other users can read or change the file."""
-    if sys.platform == "win32":
-        return  # the mode says nothing there about access
-    if not stat.S_ISREG(found.st_mode):
-        raise SigningKeyError(f"{path} is not a file: give the path of a file with keys")
-    if found.st_mode & _MODE_OF_OTHERS:
+    path, owner = file.path, file.found.st_uid
+    if file.is_open:
         raise SigningKeyError(
-            f"other users can read or change the file of keys {path} (its mode is"
-            f" {stat.S_IMODE(found.st_mode):04o}): chmod 0600 {path}"
+            f"other users can read or change the file of keys {path} (its mode is {file.mode}):"
+            f" chmod 0600 {path}"
         )
-    if found.st_uid not in {0, os.geteuid()}:
+    if sys.platform != "win32" and owner not in {0, os.geteuid()}:
         raise SigningKeyError(
-            f"the file of keys {path} belongs to the user {found.st_uid}: it must belong to root or"
-            f" to the user of this process: chown {os.geteuid()} {path}"
+            f"the file of keys {path} belongs to the user {owner}: it must belong to root or to the"
+            f" user of this process: chown {os.geteuid()} {path}"
         )

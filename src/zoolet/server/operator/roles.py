@@ -6,12 +6,12 @@ representations contain a password or a hash.
 """
 
 import enum
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from zoolet.passwords.hashes import PasswordHash, parse_hash
+from zoolet.passwords.secret_files import SecretFileError, read_secret_file
 from zoolet.server.common.errors import ServerError
 
 _LIMIT_BYTES: Final = 1 << 20
@@ -43,24 +43,13 @@ class Users(NamedTuple):
 def read_users(path: Path) -> Users:
     """Return the users of a file; raises ServerError."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LIMIT_BYTES + 1)
-        text = content.decode()
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
+        file = read_secret_file(path, _LIMIT_BYTES)
+        text = file.text()
+    except SecretFileError as error:
         raise ServerError(
-            f"zoolet.admin.usersFile: {path} cannot be read: {reason}. Correct the path or its"
-            " permissions."
-        ) from error
-    except UnicodeDecodeError:
-        raise ServerError(
-            f"zoolet.admin.usersFile: {path} is not UTF-8. Save it as UTF-8."
+            f"zoolet.admin.usersFile: {error}. Name a file with the lines of zoolet admin-user."
         ) from None
-    if len(content) > _LIMIT_BYTES:
-        raise ServerError(
-            f"zoolet.admin.usersFile: {path} is longer than {_LIMIT_BYTES >> 20} MiB. Name a file"
-            " of operators."
-        )
+    file.warn()
     passwords: dict[str, tuple[PasswordHash, Role]] = {}
     certificates: dict[str, Role] = {}
     for number, line in enumerate(text.split("\n"), 1):

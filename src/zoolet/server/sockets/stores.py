@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from zoolet.passwords.secret_files import SecretFileError
 from zoolet.server.common.errors import ServerError
 from zoolet.server.zoo_cfg.config import StoreConfig, StoreFormat
-from zoolet.server.zoo_cfg.stores import conversion, password_of, reason_of
+from zoolet.server.zoo_cfg.stores import conversion, password_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12KeyAndCertificates
@@ -167,10 +168,9 @@ def _password_of(store: StoreConfig) -> str:
     """Return the password of a store, as its file has it now; raises ServerError."""
     try:
         return password_of(store)
-    except (OSError, UnicodeDecodeError) as error:
+    except SecretFileError as error:
         raise ServerError(
-            f"{store.prefix}.passwordPath: {store.password_path} cannot be read:"
-            f" {reason_of(error)}. Correct the file or its path."
+            f"{store.prefix}.passwordPath: {error}. Correct the file or its path."
         ) from None
 
 

@@ -6,6 +6,7 @@ Source of the JAAS options: ``com.sun.security.auth.module.Krb5LoginModule`` of 
 from pathlib import Path
 from typing import Final
 
+from zoolet.passwords.secret_files import SecretFileError, read_secret_file
 from zoolet.server.zoo_cfg.config import KerberosConfig
 from zoolet.server.zoo_cfg.sasl_users import KERBEROS_MODULE, UsersError, UserSources
 from zoolet.server.zoo_cfg.settings import Settings
@@ -14,6 +15,7 @@ _KEYTAB_KEY: Final = "zoolet.kerberosKeytab"
 _PRINCIPAL_KEY: Final = "zoolet.kerberosPrincipal"
 _JAAS_KEY: Final = "java.security.auth.login.config"
 _FILE_PREFIX: Final = "FILE:"
+_LIMIT_BYTES: Final = 16 << 20
 _KEYTAB_STARTS: Final = (b"\5\1", b"\5\2")
 """The first bytes of a keytab: the version of its format."""
 
@@ -69,9 +71,9 @@ def _check(keytab: Path, principal: str) -> None:
             f"{principal!r} is not the principal of a server: write zookeeper/HOST@REALM"
         )
     try:
-        with keytab.open("rb") as file:
-            start = file.read(2)
-    except OSError as error:
-        raise UsersError(f"the keytab {keytab} cannot be read: {error.strerror}") from None
-    if start not in _KEYTAB_STARTS:
+        file = read_secret_file(keytab, _LIMIT_BYTES)
+    except SecretFileError as error:
+        raise UsersError(f"the keytab {error}") from None
+    file.warn()
+    if file.content[:2] not in _KEYTAB_STARTS:
         raise UsersError(f"{keytab} is not a keytab: make one with `ktadd -k FILE` of kadmin")

@@ -5,13 +5,14 @@ the same zoo.cfg, perhaps as another user, and do not need secrets: for them, th
 placeholder. Invariant: an error has the reference, never the secret.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_REFERENCE: Final = re.compile(r"\$\{(file|env):(.*)\}", re.DOTALL)
+from zoolet.passwords.secret_files import SecretFileError, read_secret_file
+
+_REFERENCE: Final = re.compile(r"\$\{(file|env):(.*)\}", re.DOTALL | re.IGNORECASE)
 _LIMIT_BYTES: Final = 64 << 10
 _PLACEHOLDER_CHARACTERS: Final = 32
 
@@ -21,7 +22,7 @@ class SecretError(ValueError):
 
 
 def is_reference(value: str) -> bool:
-    """Return whether a value is a reference."""
+    """Return whether a value is a reference, also one in upper case, which is an error."""
     return _REFERENCE.fullmatch(value) is not None
 
 
@@ -34,6 +35,8 @@ def resolved(value: str, environment: Mapping[str, str] | None) -> str:
     if found is None:
         return value
     kind, name = found.groups()
+    if not kind.islower():
+        raise SecretError(f"{value} is no reference: write file and env in lower case")
     if environment is None:
         return f"the value of {value}".ljust(_PLACEHOLDER_CHARACTERS)
     secret = _in_file(Path(name)) if kind == "file" else environment.get(name)
@@ -47,15 +50,9 @@ def resolved(value: str, environment: Mapping[str, str] | None) -> str:
 def _in_file(path: Path) -> str:
     """Return the text of a file, without blanks and line ends at both ends."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LIMIT_BYTES + 1)
-        text = content.decode("utf-8-sig")  # some editors write a byte order mark
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a NUL in the path
-        number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number) if number else "it is not a file with UTF-8"
-        raise SecretError(f"the file {path} cannot be read: {reason}") from None
-    if len(content) > _LIMIT_BYTES:
-        raise SecretError(
-            f"the file {path} is longer than {_LIMIT_BYTES >> 10} KiB: name a secret's file"
-        )
-    return text.strip()
+        file = read_secret_file(path, _LIMIT_BYTES)
+        text = file.text()
+    except SecretFileError as error:
+        raise SecretError(f"the file {error}") from None
+    file.warn()
+    return text.removeprefix("\ufeff").strip()  # some editors write a byte order mark

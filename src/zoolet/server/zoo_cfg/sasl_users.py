@@ -8,13 +8,13 @@ the JAAS file. Source of the JAAS options: ``ServerCnxnFactory.getDigestMd5Crede
 Invariant: neither messages nor representations of these classes contain a password.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from zoolet.model.jaas import JaasError, LoginModule, parse_jaas
+from zoolet.passwords.secret_files import SecretFileError, read_secret_file
 
 DIGEST_MODULE: Final = "org.apache.zookeeper.server.auth.DigestLoginModule"
 KERBEROS_MODULE: Final = "com.sun.security.auth.module.Krb5LoginModule"
@@ -77,16 +77,12 @@ class UserSources(NamedTuple):
 
 def _text_of(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_LIMIT_BYTES + 1)
-    except OSError as error:
-        raise UsersError(f"{path} cannot be read: {os.strerror(error.errno or 0)}") from error
-    if len(data) > _LIMIT_BYTES:
-        raise UsersError(f"{path} has more than {_LIMIT_BYTES >> 20} MiB")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise UsersError(f"{path} is not UTF-8, at byte {error.start}") from None
+        file = read_secret_file(path, _LIMIT_BYTES)
+        text = file.text()
+    except SecretFileError as error:
+        raise UsersError(str(error)) from None
+    file.warn()
+    return text
 
 
 def _of_file(path: Path) -> dict[str, Secret]:

@@ -6,10 +6,12 @@ Source: ``KeyStoreFileType`` and ``SecretUtils`` of Apache ZooKeeper 3.9.5.
 from pathlib import Path
 from typing import Final
 
+from zoolet.passwords.secret_files import SecretFileError, read_secret_file
 from zoolet.server.common.errors import ConfigError
 from zoolet.server.zoo_cfg.config import StoreConfig, StoreFormat
 from zoolet.server.zoo_cfg.settings import Settings
 
+_LIMIT_BYTES: Final = 64 << 10
 _BY_TYPE: Final = {
     "PEM": StoreFormat.PEM,
     "PKCS12": StoreFormat.PKCS12,
@@ -43,26 +45,21 @@ def store(settings: Settings, prefix: str) -> StoreConfig | None:
     )
     try:
         password_of(found)
-    except (OSError, UnicodeDecodeError) as error:
-        raise settings.error(
-            f"{prefix}.passwordPath", f"{password_path} cannot be read: {reason_of(error)}"
-        ) from error
+    except SecretFileError as error:
+        raise settings.error(f"{prefix}.passwordPath", str(error)) from None
     return found
 
 
 def password_of(store: StoreConfig) -> str:
     """Return the password of a store, as its file has it now; "" if there is none.
 
-    Raises OSError or UnicodeDecodeError if the file cannot be read.
+    Raises SecretFileError if the file cannot be read.
     """
     if store.password_path is None:
         return store.password
-    return store.password_path.read_text(encoding="utf-8").rstrip("\r\n")
-
-
-def reason_of(error: OSError | UnicodeDecodeError) -> str:
-    """Return why a file with a password cannot be read, without a byte of the password."""
-    return str(error.strerror or error) if isinstance(error, OSError) else "it is not UTF-8"
+    file = read_secret_file(store.password_path, _LIMIT_BYTES)
+    file.warn()
+    return file.text().rstrip("\r\n")
 
 
 def _format(settings: Settings, prefix: str, path: Path, kind: str) -> StoreFormat:

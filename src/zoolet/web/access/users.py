@@ -7,12 +7,12 @@ representations contain a password or a hash.
 
 import enum
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from zoolet.passwords.hashes import NOBODYS_HASH, PasswordHash, parse_hash
+from zoolet.passwords.secret_files import SecretFileError, read_secret_file
 
 log = logging.getLogger(__name__)
 
@@ -89,16 +89,11 @@ def read_users(path: Path) -> Users:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LIMIT_BYTES + 1)
-        text = content.decode()
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise UsersError(f"--users-file: {path} cannot be read: {reason}") from error
-    except UnicodeDecodeError:
-        raise UsersError(f"--users-file: {path} is not UTF-8") from None
-    if len(content) > _LIMIT_BYTES:
-        raise UsersError(f"--users-file: {path} is longer than {_LIMIT_BYTES >> 20} MiB")
+        file = read_secret_file(path, _LIMIT_BYTES)
+        text = file.text()
+    except SecretFileError as error:
+        raise UsersError(f"--users-file: {error}") from None
+    file.warn()
     return text
 
 

@@ -32,7 +32,7 @@ def test_the_first_key_signs_and_all_are_found(tmp_path: Path) -> None:
         (f"a {SECRET[2:]}\n", "at least 64 hexadecimal digits"),
         (f"a {SECRET[:-1]}g\n", "line 1"),
         (f"\n\nab\u00e9 {SECRET}\n", "line 3"),
-        ("x" * 70_000, "more than 65536 bytes"),
+        ("x" * 70_000, "longer than 64 KiB"),
     ],
 )
 def test_an_invalid_file_is_refused_without_its_secrets(
