@@ -39,7 +39,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
-  revision attack bench bench-client bench-secure bench-observer bench-archive bench-compare bench-jobs \
+  revision attack bench bench-client bench-secure bench-web bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools kerberos python docs \
   lint types format pure clean
 
@@ -148,6 +148,9 @@ bench: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure be
 
 bench-secure: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure SASL, ACLs and TLS, and all three beside Apache ZooKeeper (five minutes)
 	$(BIN)/python -m benchmarks.secure
+
+bench-web: $(READY) $(BENCH_TOOLS) ## Measure the web page with a million children and a hundred pages (ten minutes; needs Debian's chromium)
+	$(BIN)/python -m benchmarks.web
 
 bench-observer: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure an observer beside Apache's observer (a quarter of an hour)
 	$(BIN)/python -m benchmarks.observer
