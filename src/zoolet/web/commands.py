@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -42,7 +42,7 @@ from zoolet.web.settings import (
     parse_network,
 )
 
-_MOST_REQUESTS: Final = 500
+_MOST_CONNECTIONS: Final = 1000  # of browsers; 400 of them may be streams
 _GRACE_S: Final = 5
 
 
@@ -207,7 +207,7 @@ def run(settings: WebSettings, cert: Path | None = None, key: Path | None = None
     with contextlib.closing(_listening(settings)) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         app = application(settings, lambda: click.echo(f"zoolet web: {settings.url}"))
-        server = _Server(_config(app, cert, key))
+        server = _Server(_config(app, cert, key), app.state.site.live.streams.stop)
         asyncio.run(server.serve([listener]))
 
 
@@ -221,7 +221,7 @@ def _config(app: Starlette, cert: Path | None, key: Path | None) -> uvicorn.Conf
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_MOST_REQUESTS,
+        limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_S,
         ssl_certfile=cert,
         ssl_keyfile=key,
@@ -234,7 +234,16 @@ def _config(app: Starlette, cert: Path | None, key: Path | None) -> uvicorn.Conf
 
 
 class _Server(uvicorn.Server):
-    """Ends at SIGINT and SIGTERM with the exit status 0."""
+    """Ends at SIGINT and SIGTERM with the exit status 0; ``on_stop`` ends the streams."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams first, because open responses delay the end."""
+        self._on_stop()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

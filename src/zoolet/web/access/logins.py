@@ -82,6 +82,10 @@ class Logins:
         self._logins.move_to_end(login.key)
         return login
 
+    def has(self, key: str) -> bool:
+        """Return whether a login has not ended; this is no use of it."""
+        return key in self._logins
+
     def end(self, token: str) -> None:
         """End the login of a browser, if it has one."""
         self._drop(_key_of(token))

@@ -99,7 +99,7 @@ class ChildLists:
         stat = await connection.client.exists(path)
         if stat is None:
             raise NoNodeError("getChildren", path)
-        key, current = (connection.number, path), _id_of(stat)
+        key, current = (connection.number, path), id_of(stat)
         found = self._lists.get(key)
         # A changed ACL may have taken the permission to see the list.
         is_same_acl = found is not None and found.id.split("-")[2:] == current.split("-")[2:]
@@ -116,6 +116,17 @@ class ChildLists:
             await asyncio.shield(found.sorting)
         return await _part(found, start, count, filter_text, find, is_current=is_current)
 
+    async def names(self, connection: Connection, path: str) -> tuple[str, list[str]]:
+        """Return the id of the newest list of children, and its names in order; do not change them.
+
+        Raises: as `page`.
+        """
+        found = await self.page(connection, path, start=0, count=0)
+        kept = self._lists[connection.number, path]
+        if kept.sorting is not None:
+            await asyncio.shield(kept.sorting)
+        return found.id, kept.names
+
     def forget(self, number: int) -> None:
         """Forget the lists of a connection that is closed."""
         for key in [key for key in self._lists if key[0] == number]:
@@ -128,7 +139,7 @@ class ChildLists:
                 f"{path} has {stat.num_children:,} children; the page lists up to {MOST_NAMES:,}."
                 " Enter the path of a child, or use zoolet shell"
             )
-        key = (connection.number, path, _id_of(stat))
+        key = (connection.number, path, id_of(stat))
         task = self._fetches.get(key)
         if task is None:
             task = asyncio.create_task(_fetch(connection.client, path))
@@ -145,7 +156,7 @@ class ChildLists:
 
 async def _fetch(client: AsyncClient, path: str) -> _List:
     names, stat = await client.children(path)
-    found = _List(_id_of(stat), list(names), sum(map(len, names)) + _NAME_BYTES * len(names))
+    found = _List(id_of(stat), list(names), sum(map(len, names)) + _NAME_BYTES * len(names))
     if len(names) <= _STEP:
         found.names.sort()
     else:
@@ -207,5 +218,6 @@ def _position(names: list[str], name: str) -> int:
     return at if name and at < len(names) and names[at] == name else -1
 
 
-def _id_of(stat: Stat) -> str:
+def id_of(stat: Stat) -> str:
+    """Return what identifies the list of children of a znode with this Stat."""
     return f"{stat.pzxid:x}-{stat.cversion}-{stat.czxid:x}-{stat.aversion}"

@@ -26,6 +26,7 @@ from zoolet.client import (
 )
 from zoolet.web.clusters.clients import TooManyClientsError
 from zoolet.web.clusters.lists import TooManyChildrenError
+from zoolet.web.live.streams import TooManyStreamsError
 from zoolet.web.pages.site import site_of, visitor_of
 
 _TEMPLATES: Final = Environment(
@@ -47,6 +48,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (ValueError, 400),
     (TooManyChildrenError, 413),
     (TooManyClientsError, 503),
+    (TooManyStreamsError, 503),
     (NoServerError, 503),
     (ConnectionLossError, 503),
     (DeadlineError, 504),
@@ -55,7 +57,14 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
 )
 """The status of each error; the first that fits counts."""
 
-EXPECTED: Final = (ZooKeeperError, ValueError, TooManyChildrenError, TooManyClientsError, OSError)
+EXPECTED: Final = (
+    ZooKeeperError,
+    ValueError,
+    TooManyChildrenError,
+    TooManyClientsError,
+    TooManyStreamsError,
+    OSError,
+)
 """The errors that a page explains."""
 
 
@@ -95,6 +104,11 @@ def answer(
     }
     page = _TEMPLATES.get_template(template).render(context)
     return HTMLResponse(page, status, headers={"Vary": "Accept, X-Part"})
+
+
+def fragment(template: str, value: Mapping[str, Any]) -> str:
+    """Return a part of a page that is the same for all visitors, as HTML."""
+    return _TEMPLATES.get_template(template).render(value)
 
 
 def done(request: Request, url: str, **value: Any) -> Response:

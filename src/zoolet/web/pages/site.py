@@ -15,6 +15,7 @@ from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.live.hub import Hub
 from zoolet.web.settings import Cluster, WebSettings
 
 HASHES_AT_A_TIME: Final = 1
@@ -35,6 +36,7 @@ class Site:
         time_s: the clock of the system, in seconds since the epoch.
         lists: the lists of children.
         clients: the clients of ZooKeeper.
+        live: the streams to browsers, and what they follow.
         logins: the logins.
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
@@ -50,6 +52,7 @@ class Site:
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHES_AT_A_TIME))
     num_waiting: int = 0
     clients: Clients = field(init=False)
+    live: Hub = field(init=False)
     logins: Logins = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,11 +62,18 @@ class Site:
             self.lists.forget,
             self.now_s,
         )
-        self.logins = Logins(self.clients.end)
+        self.live = Hub(self.clients, self.lists, self.now_s, self.time_s)
+        self.logins = Logins(self._end_login)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
         return self.settings.allows_changes and visitor.role is Role.EDITOR
+
+    def is_welcome(self, visitor: Visitor) -> bool:
+        """Return whether a visitor whose request was accepted some time ago may still look."""
+        if not self.settings.needs_login or visitor.is_proxied:
+            return True
+        return self.logins.has(visitor.key) and visitor.user in self.users.current().passwords
 
     @asynccontextmanager
     async def connection(self, cluster: Cluster, visitor: Visitor) -> AsyncIterator[Connection]:
@@ -72,9 +82,14 @@ class Site:
         async with self.clients.use(cluster, visitor.key, credential) as connection:
             yield connection
 
+    def _end_login(self, key: str) -> None:
+        self.live.end(key)
+        self.clients.end(key)
+
     def end_idle(self) -> None:
         """End logins and close clients that were not used for a long time."""
         self.logins.end_idle(self.now_s())
+        self.live.end_idle()
         self.clients.close_idle()
 
 

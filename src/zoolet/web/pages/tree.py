@@ -141,7 +141,8 @@ async def znode_values(
         raise acl
     if stat is not None:
         shown["stat"] = stat._asdict()
-        shown["_stat_rows"] = _stat_rows(stat, now_s)
+        shown["_stat_rows"] = stat_rows(stat, now_s)
+        shown["_id"] = data_id(stat)
     return shown | {"_address": str(client.address or "")}
 
 
@@ -177,7 +178,7 @@ def data_values(value: Value, fields: Form) -> dict[str, Any]:
     }
 
 
-def _stat_rows(stat: Stat, now_s: float) -> list[tuple[str, str, str]]:
+def stat_rows(stat: Stat, now_s: float) -> list[tuple[str, str, str]]:
     """Return the name, the value and the explanation of each row of the Stat."""
     owner = f"{stat.ephemeral_owner:#x}" if stat.ephemeral_owner else "none"
     return [
@@ -192,6 +193,11 @@ def _stat_rows(stat: Stat, now_s: float) -> list[tuple[str, str, str]]:
         ("mzxid", f"{stat.mzxid:#x}", "data set"),
         ("pzxid", f"{stat.pzxid:#x}", "a child was created or deleted"),
     ]
+
+
+def data_id(stat: Stat) -> str:
+    """Return what identifies the data and the ACL of a znode."""
+    return f"{stat.czxid:x}-{stat.mzxid:x}-{stat.aversion}"
 
 
 def _parts_of(path: str) -> list[tuple[str, str]]:

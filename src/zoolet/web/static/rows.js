@@ -12,6 +12,7 @@ class Branch {
     this.pages = new Map();
     this.pending = new Set();
     this.open = new Map();
+    this.past = [];
     this.clear();
   }
 
@@ -24,6 +25,8 @@ class Branch {
     this.size = null;
     this.error = "";
     this.warning = "";
+    this.isCurrent = true;
+    this.newSize = null; // of a list that is longer than the one that is shown
     this.epoch = (this.epoch || 0) + 1;
   }
 
@@ -53,9 +56,11 @@ class Branch {
 }
 
 class Rows {
-  constructor(url, root, changed) {
+  // `keep` runs a function that moves rows, and lets the visible rows stay where they are.
+  constructor(url, root, changed, keep) {
     this.url = url;
     this.changed = changed;
+    this.keep = keep;
     this.root = new Branch(root, 1, null, 0);
   }
 
@@ -111,36 +116,22 @@ class Rows {
   // Fetch the page with a child, unless it is here or on its way.
   want(branch, index) {
     const page = Math.floor(index / PAGE_ROWS);
-    if (!branch.pages.has(page) && !branch.pending.has(page)) this.fetch(branch, page);
+    if (branch.nameAt(index) === undefined && !branch.pending.has(page)) this.fetch(branch, page);
   }
 
   async fetch(branch, page, find = "") {
     const epoch = branch.epoch;
     branch.pending.add(page);
-    const fields = { path: branch.path, start: page * PAGE_ROWS, count: PAGE_ROWS, list: branch.list };
-    if (branch.filter) fields.filter = branch.filter;
-    if (find) fields.find = find;
-    let answer;
-    try {
-      const response = await fetch(`${this.url}/children?${new URLSearchParams(fields)}`, {
-        headers: { Accept: "application/json" },
-      });
-      answer = await response.json();
-    } catch {
-      answer = { error: "The page does not answer. Is zoolet web running?" };
-    }
+    const answer = await this.ask(branch, page * PAGE_ROWS, branch.list, find);
     if (branch.epoch !== epoch) return null;
     branch.pending.delete(page);
     if (answer.error) {
       branch.error = answer.error;
       branch.open.clear();
+    } else if (branch.list && branch.list !== answer.list) {
+      // The list has changed meanwhile. The answer may also be older than the list.
+      if (!branch.past.includes(answer.list)) await this.update(branch, answer.list);
     } else {
-      if (branch.list && branch.list !== answer.list) {
-        // The server keeps this list no more: start again with the new one.
-        const filter = branch.filter;
-        branch.clear();
-        branch.filter = filter;
-      }
       branch.list = answer.list;
       branch.size = answer.total;
       branch.warning = answer.warning;
@@ -154,6 +145,156 @@ class Rows {
     }
     this.changed();
     return answer;
+  }
+
+  async ask(branch, start, list, find, count = PAGE_ROWS) {
+    const fields = { path: branch.path, start, count, list };
+    if (branch.filter) fields.filter = branch.filter;
+    if (find) fields.find = find;
+    try {
+      const response = await fetch(`${this.url}/children?${new URLSearchParams(fields)}`, {
+        headers: { Accept: "application/json" },
+      });
+      return await response.json();
+    } catch {
+      return { error: "The page does not answer. Is zoolet web running?" };
+    }
+  }
+
+  // Return the branch of an expanded znode; null if it is not expanded.
+  branchOf(path, branch = this.root) {
+    if (branch.path === path) return branch;
+    for (const child of branch.open.values()) {
+      if (child.path === path || path.startsWith(child.path + "/")) return this.branchOf(path, child);
+    }
+    return null;
+  }
+
+  // Return all branches.
+  all(branch = this.root) {
+    return [branch, ...[...branch.open.values()].flatMap((child) => this.all(child))];
+  }
+
+  // Return the row of a path whose name is known; -1 if it is not.
+  rowOfPath(path) {
+    const end = path.lastIndexOf("/");
+    const branch = this.branchOf(path.slice(0, end) || "/");
+    if (!branch) return -1;
+    const name = path.slice(end + 1);
+    for (const [page, names] of branch.pages) {
+      const at = names.indexOf(name);
+      if (at >= 0) return this.rowOf(branch, page * PAGE_ROWS + at);
+    }
+    return -1;
+  }
+
+  // A list has changed: apply the differences, or load the list again, or say that it has changed.
+  apply(news) {
+    const branch = this.branchOf(news.path);
+    if (!branch || (branch.size === null && !branch.error)) return;
+    if (news.error) {
+      branch.clear();
+      branch.error = news.error;
+    } else if (branch.error) {
+      branch.clear();
+      this.fetch(branch, 0);
+    } else if (branch.list === news.id) {
+      branch.isCurrent = true;
+    } else if (branch.filter || news.isLong) {
+      branch.isCurrent = false;
+      branch.newSize = branch.filter ? null : news.total;
+    } else if (news.before && news.before === branch.list) {
+      this.keep(() => this.shift(branch, news));
+    } else {
+      this.update(branch);
+    }
+    this.changed();
+  }
+
+  shift(branch, { removed, added, total, id }) {
+    const known = [];
+    for (const [page, names] of branch.pages) {
+      names.forEach((name, at) => known.push([page * PAGE_ROWS + at, name]));
+    }
+    known.sort((one, other) => one[0] - other[0]);
+    const gone = new Set(removed);
+    const moved = (index) => {
+      if (gone.has(index)) return -1;
+      let place = index;
+      for (const before of removed) { if (before >= index) break; place -= 1; }
+      for (const [at] of added) { if (at > place) break; place += 1; }
+      return place;
+    };
+    branch.pages.clear();
+    const put = (index, name) => {
+      const page = Math.floor(index / PAGE_ROWS);
+      if (!branch.pages.has(page)) branch.pages.set(page, []);
+      branch.pages.get(page)[index % PAGE_ROWS] = name;
+    };
+    for (const [index, name] of known) {
+      const place = moved(index);
+      if (place >= 0) put(place, name);
+    }
+    for (const [index, name] of added) put(index, name);
+    this.reopen(branch, (child) => moved(child.index));
+    this.become(branch, id, total);
+  }
+
+  // Give the expanded children their new positions; those without one have gone.
+  reopen(branch, placeOf) {
+    const children = [...branch.open.values()];
+    branch.open.clear();
+    for (const child of children) {
+      child.index = placeOf(child);
+      if (child.index >= 0) branch.open.set(child.index, child);
+    }
+  }
+
+  become(branch, list, size) {
+    branch.past = [...branch.past, branch.list].slice(-20);
+    Object.assign(branch, { list, size, isCurrent: true, newSize: null });
+    branch.epoch += 1;
+    branch.pending.clear();
+  }
+
+  // Load a changed list again, around the visible rows. The old rows stay until the new ones are here.
+  // `list` is a newer list that the server has; "" for the newest.
+  async update(branch, list = "") {
+    if (branch.updating) { branch.again = true; return; }
+    branch.updating = true;
+    const epoch = branch.epoch;
+    const { name, index } = this.keep.anchor(branch);
+    const start = (at) => Math.max(0, Math.floor(at / PAGE_ROWS)) * PAGE_ROWS;
+    const count = 2 * PAGE_ROWS; // the visible rows may be on two pages
+    let answer = await this.ask(branch, start(index), list, name, count);
+    if (!answer.error && answer.index >= 0 && start(answer.index) !== answer.start) {
+      answer = await this.ask(branch, start(answer.index), answer.list, name, count);
+    }
+    const places = new Map();
+    for (const child of answer.error ? [] : [...branch.open.values()]) {
+      const found = await this.ask(branch, 0, answer.list, child.path.slice(branch.path === "/" ? 1
+        : branch.path.length + 1), 0);
+      places.set(child, found.error || found.list !== answer.list ? -1 : found.index);
+    }
+    branch.updating = false;
+    if (branch.epoch !== epoch) {
+      branch.again = true; // a filter or a difference came meanwhile
+    } else if (answer.error) {
+      branch.clear();
+      branch.error = answer.error;
+    } else {
+      this.keep(() => {
+        branch.pages.clear();
+        for (let at = 0; at < answer.names.length; at += PAGE_ROWS) {
+          branch.pages.set((answer.start + at) / PAGE_ROWS, answer.names.slice(at, at + PAGE_ROWS));
+        }
+        this.reopen(branch, (child) => places.has(child) ? places.get(child) : -1);
+        this.become(branch, answer.list, answer.total);
+        branch.warning = answer.warning;
+      });
+    }
+    this.changed();
+    if (branch.again) { branch.again = false; this.update(branch); }
   }
 
   // Expand the ancestors of a path; return the branch and the index of the znode, or null.

@@ -20,7 +20,18 @@
   let first = 0; // the row at the top, which need not be whole
   let scheduled = false;
   let ownScroll = -1;
-  const rows = new Rows(url, tree.dataset.root, draw);
+  const rows = new Rows(url, tree.dataset.root, draw, keep);
+  keep.anchor = anchor;
+  const again = document.getElementById("again");
+  const update = document.getElementById("update");
+  const part = new Follow(znode, document.getElementById("news"), again,
+    () => show(path, location.href, true));
+  const live = new Live(streamAddress, {
+    list: (news) => rows.apply(news),
+    znode: (news) => { if (news.path === path && part.apply(news)) part.reload(); },
+    reset: () => { for (const branch of rows.all()) rows.update(branch); if (!part.isEdited()) part.reload(); },
+  }, (text) => { document.getElementById("live").textContent = text; });
+  let followed = "";
 
   const height = () => Math.min(rows.root.total() * ROW_PX, MOST_PX);
   const shown = () => tree.clientHeight / ROW_PX;
@@ -87,10 +98,66 @@
     const root = rows.root;
     count.textContent = root.error ? "" : root.size === null ? "Loading…"
       : root.size.toLocaleString("en") + (root.filter ? " found" : root.size === 1 ? " child" : " children");
-    const notes = [root.warning, root.isCurrent === false ? "The list has changed: load the page again." : ""];
-    note.textContent = notes.filter(Boolean).join(" ");
-    note.hidden = !note.textContent;
+    const old = rows.all().filter((branch) => branch.isCurrent === false);
+    const sizes = old.filter((branch) => branch.newSize !== null).map((branch) =>
+      `${branch.path} has ${branch.newSize.toLocaleString("en")} children now.`);
+    const changes = old.length ? ["A list has changed.", ...sizes] : [];
+    const text = [root.warning, ...changes].filter(Boolean).join(" ");
+    if (note.textContent !== text) note.textContent = text;
+    update.hidden = !old.length;
+    follow();
   }
+
+  // Follow the lists that have visible rows, and the znode.
+  function streamAddress() {
+    const fields = new URLSearchParams({ znode: path });
+    const shownFields = new URLSearchParams(location.search);
+    for (const name of ["view", "offset"]) {
+      if (shownFields.get("path") === path && shownFields.get(name)) fields.set(name, shownFields.get(name));
+    }
+    const branches = new Set([rows.root]);
+    for (const row of area.children) branches.add(rows.at(Number(row.dataset.row)).branch);
+    for (const branch of [...branches].slice(0, 20)) fields.append("branch", branch.path);
+    return `${url}/live?${fields}`;
+  }
+
+  function follow() {
+    const address = streamAddress();
+    if (address === followed) return;
+    followed = address;
+    live.reopen();
+  }
+
+  // Return the visible name of a branch that is nearest to the top, and its index in the branch.
+  function anchor(branch) {
+    for (const item of area.children) {
+      const place = rows.at(Number(item.dataset.row));
+      if (place.branch === branch && branch.nameAt(place.index) !== undefined) {
+        return { name: branch.nameAt(place.index), index: place.index };
+      }
+    }
+    return { name: "", index: 0 };
+  }
+
+  // Move rows with `action`, and let the first visible row that is still there stay where it is.
+  function keep(action) {
+    const top = Math.floor(first);
+    const before = [];
+    for (let row = top; row < Math.min(rows.root.total(), top + shown()); row++) before.push(pathAt(row));
+    const marked = pathAt(active);
+    action();
+    if (marked !== null) {
+      const row = rows.rowOfPath(marked);
+      if (row >= 0) active = row;
+    }
+    const found = before.findIndex((one) => one !== null && rows.rowOfPath(one) >= 0);
+    if (first > 0 && found >= 0) scrollToRow(first + rows.rowOfPath(before[found]) - (top + found));
+    else scrollToRow(first);
+  }
+
+  update.addEventListener("click", () => {
+    for (const branch of rows.all()) if (branch.isCurrent === false) rows.update(branch);
+  });
 
   // Show a row at the top, and put the scroll bar where it belongs.
   function scrollToRow(row) {
@@ -123,7 +190,9 @@
     return name === undefined ? null : branch.pathOf(name);
   }
 
-  async function show(wanted, address) {
+  // Show the part of a znode. If the page's server does not answer, the browser says so; a page that
+  // is `quiet` waits instead.
+  async function show(wanted, address, quiet = false) {
     path = wanted;
     draw();
     let text;
@@ -132,12 +201,13 @@
       if (response.redirected) { location.assign(address); return; }
       text = await response.text();
     } catch {
-      location.assign(address);
+      if (!quiet) location.assign(address);
       return;
     }
     // The server has escaped all names and data.
     if (path === wanted) {
       znode.innerHTML = text;
+      part.begin();
       document.querySelector("input[name=path]").value = wanted;
     }
   }

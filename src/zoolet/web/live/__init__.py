@@ -1,0 +1,1 @@
+"""Changes as they happen: streams to browsers, and the watches that feed them."""

@@ -1,0 +1,181 @@
+"""Changes as they happen, in a real browser: rows, values, edits, hostile names, a stopped page."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import SMALL
+from tests.support.web import PASSWORDS, settings_of, users_file
+from zoolet.client import Client, Multi
+from zoolet.testing import EmbeddedServer
+from zoolet.web.settings import WebSettings
+
+Serve = Callable[[WebSettings], str]
+HOSTILE = ["<img src=x onerror=alert(1)>", "\u202eright to left", "{{7*7}}", "a&b=c#d?e%41"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def zk(server: EmbeddedServer) -> Iterator[Client]:
+    with Client(server.hosts) as client:
+        yield client
+        for name in client.children("/").names:
+            if name != "zookeeper":
+                client.delete_recursive(f"/{name}")
+
+
+def rows(tab: Any) -> list[str]:
+    found: list[str] = tab.locator("#rows .row bdi").all_inner_texts()
+    return found
+
+
+def fill(zk: Client, path: str, count: int) -> None:
+    zk.create(path)
+    for start in range(0, count, 1000):
+        multi = Multi()
+        for number in range(start, min(count, start + 1000)):
+            multi.create(f"{path}/n-{number:06}")
+        zk.multi(multi)
+
+
+def test_names_appear_and_disappear(
+    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+) -> None:
+    fill(zk, "/few", 3)
+    tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?root=/few&path=/few")
+    tab.get_by_text("n-000002", exact=True).wait_for()
+    for name in HOSTILE:
+        zk.create(f"/few/{name}")
+    tab.get_by_text("7 children").wait_for()
+    zk.delete("/few/n-000001")
+    tab.get_by_text("6 children").wait_for()
+    assert sorted(rows(tab)) == sorted([*HOSTILE, "n-000000", "n-000002"])
+    assert tab.locator("img").count() == 0
+
+
+def test_visible_rows_stay_where_they_are(
+    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+) -> None:
+    fill(zk, "/some", 5000)
+    zk.create("/some/n-002500/child")
+    tab.goto(
+        f"{serve(settings_of(server.hosts))}/c/local/tree?root=/some&path=/some/n-002500/child"
+    )
+    tab.locator("[aria-selected=true]").get_by_text("child").wait_for()
+    before = rows(tab)
+    assert "child" in before
+    multi = Multi()
+    for number in range(300):
+        multi.create(f"/some/a-{number:03}")
+    zk.multi(multi)
+    tab.get_by_text("5,300 children").wait_for()
+    assert rows(tab) == before
+    multi = Multi()
+    for number in range(300):
+        multi.delete(f"/some/a-{number:03}")
+    for number in range(1000):
+        multi.create(f"/some/b-{number:03}")
+    zk.multi(multi)
+    tab.get_by_text("6,000 children").wait_for()
+    assert rows(tab) == before
+
+
+def test_a_long_list_is_loaded_when_the_user_wants_it(
+    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+) -> None:
+    fill(zk, "/long", 21_000)
+    tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?root=/long&path=/long")
+    tab.get_by_text("21,000 children").wait_for()
+    zk.create("/long/a")
+    tab.get_by_text("/long has 21,001 children now.").wait_for()
+    assert "a" not in rows(tab)
+    tab.get_by_role("button", name="Update").click()
+    tab.get_by_text("21,001 children", exact=True).wait_for()
+    tab.get_by_text("a", exact=True).wait_for()
+
+
+def test_new_data_are_shown(tab: Any, serve: Serve, server: EmbeddedServer, zk: Client) -> None:
+    zk.create("/value", b"old")
+    tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?path=/value")
+    tab.locator("#data").get_by_text("old").wait_for()
+    zk.set("/value", b"<b>new</b>")
+    tab.locator("#data").get_by_text("<b>new</b>").wait_for()
+    assert tab.locator("#stat tr").nth(2).locator("td").first.inner_text() == "1"
+    zk.set("/value", b"x" * 100_000)
+    tab.get_by_text("The data have changed.").wait_for()
+    tab.get_by_role("button", name="Show").click()
+    tab.locator("#data").get_by_text("100,000 bytes").wait_for()
+    zk.delete("/value")
+    tab.get_by_text("This znode does not exist any more.").wait_for()
+    zk.create("/value", b"back")
+    tab.locator("#data").get_by_text("back").wait_for()
+
+
+def test_an_edit_is_never_lost(
+    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client, tmp_path: Path
+) -> None:
+    settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
+    zk.create("/edited", b"old")
+    tab.goto(f"{serve(settings)}/c/local/tree?path=/edited")
+    tab.get_by_label("Name").fill("ed")
+    tab.get_by_label("Password").fill(PASSWORDS["ed"])
+    tab.get_by_role("button", name="Log in").click()
+    tab.get_by_text("Edit", exact=True).click()
+    tab.get_by_label("New data").fill("mine")
+    zk.set("/edited", b"theirs")
+    tab.locator("#data").get_by_text("theirs").wait_for()
+    tab.get_by_text("have changed since you opened the form").wait_for()
+    assert tab.get_by_label("New data").input_value() == "mine"
+    tab.get_by_role("button", name="Save in local").click()
+    tab.get_by_role("heading", name="Conflict").wait_for()
+    tab.go_back()
+    tab.get_by_text("Edit", exact=True).wait_for()
+    zk.set("/edited", b"newest")
+    tab.locator("#data").get_by_text("newest").wait_for()
+    tab.reload()
+    zk.set("/edited", b"very new")
+    tab.locator("#data").get_by_text("very new").wait_for()
+    tab.get_by_text("Edit", exact=True).click()
+    tab.wait_for_function("document.querySelector('[name=content]').value === 'very new'")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_changes_are_listed(
+    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client, name: str
+) -> None:
+    zk.create("/top")
+    tab.set_viewport_size(SMALL)
+    tab.goto(f"{serve(settings_of(server.hosts))}/c/local/changes?path=/top")
+    tab.get_by_text("Following since").wait_for()
+    zk.create(f"/top/{name}", f"{name}\x1b[31m".encode())
+    zk.set(f"/top/{name}", name.encode())
+    zk.set("/top", b"y" * 5000 + b"long" * 100)
+    zk.delete(f"/top/{name}")
+    tab.get_by_text("Deleted").wait_for()
+    assert tab.locator("img").count() == 0
+    assert name in tab.locator("#list").inner_text()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_page_continues_when_the_server_returns(
+    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+) -> None:
+    zk.create("/kept", b"1")
+    tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?path=/kept")
+    tab.locator("#data").get_by_text("1", exact=True).wait_for()
+    zk.set("/kept", b"2")
+    tab.locator("#data").get_by_text("2", exact=True).wait_for()
+    server.stop()
+    tab.get_by_text("The connection to ZooKeeper is lost").wait_for()
+    server.start()
+    tab.get_by_text("The connection to ZooKeeper is lost").wait_for(state="detached")
+    with Client(server.hosts) as other:
+        other.set("/kept", b"3")
+    tab.locator("#data").get_by_text("3", exact=True).wait_for()
