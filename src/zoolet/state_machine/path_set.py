@@ -55,17 +55,32 @@ class PathSet:
                 del self._lengths[length]
                 self._longest_first = sorted(self._lengths, reverse=True)
 
+    def deepest_above(self, path: str) -> str | None:
+        """Return the deepest element that is ``path`` or above it; None if there is none."""
+        for length in self._longest_first:
+            found = self._with_length(path, length)
+            if found is not None:
+                return found
+        return None
+
     def above(self, path: str) -> Iterator[str]:
         """Yield the elements that are ``path`` or above it, the deepest first."""
-        length = len(path)
-        for wanted in self._longest_first:
-            if wanted > length or wanted == 0:
-                continue
-            if wanted == length or path[wanted] == "/":
-                found = path[:wanted]
-            elif wanted == 1:
-                found = paths.ROOT
-            else:
-                continue
-            if found in self._counts:
+        for length in self._longest_first:
+            found = self._with_length(path, length)
+            if found is not None:
                 yield found
+
+    def _with_length(self, path: str, wanted: int) -> str | None:
+        """Return the element of this length that is ``path`` or above it; None if there is none."""
+        length = len(path)
+        if wanted > length or wanted == 0:
+            return None
+        if wanted == length:
+            found = path
+        elif path[wanted] == "/":
+            found = path[:wanted]
+        elif wanted == 1:
+            found = paths.ROOT
+        else:
+            return None
+        return found if found in self._counts else None

@@ -10,7 +10,9 @@ Apache ZooKeeper's server stops; zoolet ignores the invalid parts of the text.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, final
+
+from mypy_extensions import mypyc_attr
 
 from zoolet.model import paths
 from zoolet.model.codes import ErrorCode
@@ -33,6 +35,52 @@ from zoolet.state_machine.znode import data_in
 _BELOW_QUOTA: Final = f"{paths.QUOTA}/"
 
 
+@final
+@mypyc_attr(acyclic=True)
+class _Text:
+    """The numbers in the text of a znode. They are right as long as the tree has this record.
+
+    Attributes:
+        path: the znode.
+        record: the record that was parsed; None before the first.
+        values: the numbers in it.
+    """
+
+    __slots__ = ("path", "record", "values")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.record: bytes | None = None
+        self.values: dict[str, int] = {}
+
+    def is_in(self, tree: Tree) -> bool:
+        """Return whether the znode exists; read its numbers again if its record has changed."""
+        record = tree.records.get(self.path)
+        if record is not self.record:
+            self.record = record
+            self.values = {} if record is None else parse_quota(data_in(record) or b"")
+        return record is not None
+
+
+@final
+@mypyc_attr(acyclic=True)
+class _Quota:
+    """The limits and the statistics of a limited path.
+
+    Attributes:
+        limits: the text of its limits.
+        stats: the text of its statistics.
+        written: the record with the statistics that the last count has written.
+    """
+
+    __slots__ = ("limits", "stats", "written")
+
+    def __init__(self, limited: str) -> None:
+        self.limits = _Text(f"{paths.QUOTA}{limited}/{LIMITS_NAME}")
+        self.stats = _Text(f"{paths.QUOTA}{limited}/{STATS_NAME}")
+        self.written: bytes | None = None
+
+
 class Quotas:
     """The quotas in the znodes under ``/zookeeper/quota``.
 
@@ -43,17 +91,12 @@ class Quotas:
     def __init__(self, tree: Tree) -> None:
         """Find the limits in a tree and recompute their statistics, as after a restart."""
         self._tree = tree
+        self._quotas: dict[str, _Quota] = {}
         self.limited = PathSet()
         for path in self._limits_below(paths.QUOTA):
             if path:
                 self.limited.add(path)
                 self._count_subtree(path)
-
-    def limited_above(self, path: str) -> str | None:
-        """Return the deepest path with limits at or above ``path``; None if there is none."""
-        for limited in self.limited.above(path):
-            return limited
-        return None
 
     # --- Counting; each function returns the path of the changed statistics, or None
 
@@ -77,7 +120,10 @@ class Quotas:
         """Stop counting a deleted znode; if it held limits, they end now."""
         if not self.limited.size:
             return None
-        self.limited.remove(_real_path(path, LIMITS_NAME))
+        real_path = _real_path(path, LIMITS_NAME)
+        if real_path:
+            self.limited.remove(real_path)
+            self._quotas.pop(real_path, None)
         return self._count(path, -size_bytes, -1)
 
     def check(self, path: str, bytes_more: int, count_more: int, *, enforced: bool) -> str | None:
@@ -85,13 +131,15 @@ class Quotas:
 
         Raises RequestError (QUOTA_EXCEEDED) if the limit is a hard limit and is enforced.
         """
-        limited = self.limited_above(path)
+        if not bytes_more and not count_more:
+            return None
+        limited = self.limited.deepest_above(path)
         if limited is None:
             return None
-        limits = self._read(f"{paths.QUOTA}{limited}/{LIMITS_NAME}")
-        stats = self._read(f"{paths.QUOTA}{limited}/{STATS_NAME}")
-        if limits is None or stats is None:
+        quota = self._quota_of(limited)
+        if not quota.limits.is_in(self._tree) or not quota.stats.is_in(self._tree):
             return None
+        limits, stats = quota.limits.values, quota.stats.values
         warning = None
         for name, hard_name, more in (
             (COUNT, HARD_COUNT, count_more),
@@ -127,21 +175,26 @@ class Quotas:
         tree.replace_data(stats_path, format_quota({COUNT: count, BYTES: size_bytes}))
 
     def _count(self, path: str, bytes_more: int, count_more: int) -> str | None:
-        limited = self.limited_above(path)
+        limited = self.limited.deepest_above(path)
         if limited is None:
             return None
-        stats_path = f"{paths.QUOTA}{limited}/{STATS_NAME}"
-        values = self._read(stats_path)
-        if values is None:
+        quota = self._quota_of(limited)
+        stats = quota.stats
+        if not stats.is_in(self._tree):
             return None
+        if not bytes_more and not count_more and stats.record is quota.written:
+            return None  # the same numbers in the same form
+        values = stats.values
         values[COUNT] = values.get(COUNT, UNLIMITED) + count_more
         values[BYTES] = values.get(BYTES, UNLIMITED) + bytes_more
-        self._tree.replace_data(stats_path, format_quota(values))
-        return stats_path
+        quota.written = stats.record = self._tree.replace_data(stats.path, format_quota(values))
+        return stats.path
 
-    def _read(self, path: str) -> dict[str, int] | None:
-        record = self._tree.records.get(path)
-        return None if record is None else parse_quota(data_in(record) or b"")
+    def _quota_of(self, limited: str) -> _Quota:
+        quota = self._quotas.get(limited)
+        if quota is None:
+            quota = self._quotas[limited] = _Quota(limited)
+        return quota
 
 
 def _real_path(path: str, name: str) -> str:

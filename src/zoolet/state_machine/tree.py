@@ -430,14 +430,24 @@ class Tree:
         record = self.records[path] = writer.getvalue()
         return record
 
-    def replace_data(self, path: str, data: bytes) -> None:
-        """Replace a znode's data; of its Stat, only the data length changes."""
+    def replace_data(self, path: str, data: bytes) -> bytes:
+        """Replace a znode's data and return its record; of its Stat, only the data length changes.
+
+        Raises KeyError if the znode does not exist.
+        """
         before = self.records[path]
         if self._kept:
             self._keep(path)
-        stat = Stat.unpack(before, len(before) - STAT_BYTES)
-        record = self.records[path] = encode_record(data, stat._replace(data_length=len(data)))
-        self._resize(path, i64(len(record)) - len(before))
+        size = len(before)
+        writer = BytesWriter()
+        write_data(writer, data)
+        writer.write(before[size - STAT_BYTES : size - DATA_LENGTH])
+        write_i32_be(writer, len(data))
+        writer.write(before[size - NUM_CHILDREN :])
+        record = self.records[path] = writer.getvalue()
+        if len(record) != size:
+            self._resize(path, i64(len(record)) - size)
+        return record
 
     def _count_changed(self) -> None:
         """Update the records of all znodes in ``_uncounted``, whose children have changed."""
