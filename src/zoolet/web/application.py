@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, operations, search, tree
+from zoolet.web.pages import changing, entering, files, operations, search, transfers, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
@@ -44,9 +44,10 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             sweeper.cancel()
             await site.operations.close()
             await site.clients.close()
+            site.uploads.close()
 
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
-    routes += [*operations.routes(), *search.routes()]
+    routes += [*operations.routes(), *search.routes(), *transfers.routes(), *files.routes()]
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, routes=routes)]

@@ -67,6 +67,7 @@ class Operation:
         shown: the result; while it runs, what is known of it.
         error: why it failed, or why it was cancelled; "" otherwise.
         url: the page that shows it, with a query; "" for the general page of operations.
+        end_url: the page to which its page leads; "" for the page of its znode.
         facts: what it was started with, as texts.
     """
 
@@ -84,6 +85,7 @@ class Operation:
     shown: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     url: str = ""
+    end_url: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
