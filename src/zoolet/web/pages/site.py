@@ -16,6 +16,8 @@ from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
 from zoolet.web.live.hub import Hub
+from zoolet.web.operations.registry import Operations
+from zoolet.web.operations.uploads import Uploads
 from zoolet.web.settings import Cluster, WebSettings
 
 HASHES_AT_A_TIME: Final = 1
@@ -38,6 +40,8 @@ class Site:
         clients: the clients of ZooKeeper.
         live: the streams to browsers, and what they follow.
         logins: the logins.
+        operations: the long operations.
+        uploads: the files that wait for their import.
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
         num_waiting: the number of logins that wait for their check.
@@ -54,6 +58,8 @@ class Site:
     clients: Clients = field(init=False)
     live: Hub = field(init=False)
     logins: Logins = field(init=False)
+    operations: Operations = field(init=False)
+    uploads: Uploads = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = Clients(
@@ -63,6 +69,8 @@ class Site:
             self.now_s,
         )
         self.live = Hub(self.clients, self.lists, self.now_s, self.time_s)
+        self.operations = Operations(self.now_s, self.time_s)
+        self.uploads = Uploads(self.now_s)
         self.logins = Logins(self._end_login)
 
     def may_change(self, visitor: Visitor) -> bool:
@@ -84,12 +92,16 @@ class Site:
 
     def _end_login(self, key: str) -> None:
         self.live.end(key)
+        self.operations.end(key)
+        self.uploads.end(key)
         self.clients.end(key)
 
     def end_idle(self) -> None:
         """End logins and close clients that were not used for a long time."""
         self.logins.end_idle(self.now_s())
         self.live.end_idle()
+        self.operations.forget_old()
+        self.uploads.forget_old()
         self.clients.close_idle()
 
 
