@@ -126,6 +126,13 @@ def test_words_that_the_server_does_not_allow(monkeypatch: pytest.MonkeyPatch) -
         assert any("does not allow dump" in text for text in found["problems"])
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait only shortly for servers of these tests that do not answer."""
+    monkeypatch.setattr("zoolet.web.servers.sampling.INTERVAL_S", 0.05)
+    monkeypatch.setattr("zoolet.web.pages.servers.CONFIG_S", 0.1)
+
+
 @contextmanager
 def answering(answers: dict[str, list[bytes]]) -> Iterator[str]:
     """Serve answers to four-letter words; give the block the address.
@@ -188,6 +195,7 @@ def test_many_sessions_are_read_in_steps_and_paged() -> None:
         assert found["ephemerals"]["total"] == 100_000
 
 
+@pytest.mark.usefixtures("impatient")
 def test_hostile_answers_are_only_text() -> None:
     markup = "<script>alert(1)</script>\u202e\x1b[31m"
     cons = f" /{markup}[1](queued=x,recved=99999999999999999999999,sid=0x5,lop={markup},to=-1)\n"
@@ -209,6 +217,7 @@ def test_hostile_answers_are_only_text() -> None:
         assert [one["path"] for one in found["ephemerals"]["paths"]] == [f"/{markup}"]
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("seed", range(5))
 def test_random_answers_never_break_a_page(seed: int) -> None:
     """Whatever a server answers, each page has a status of its own and says what is missing."""

@@ -21,7 +21,9 @@ from zoolet.web.servers.sampling import Sampled
 from zoolet.web.settings import Cluster
 
 _EPOCH_BITS: Final = 32
-_CONFIG_S: Final = 3.0
+CONFIG_S: Final = 3.0
+"""How long the page waits for the configuration of the ensemble."""
+
 _TEMPLATES: Final = {"figures": "server_figures.html", "charts": "server_charts.html"}
 
 _COLUMNS: Final = (
@@ -76,7 +78,7 @@ async def _members(request: Request, cluster: Cluster) -> tuple[list[Member], st
     site = site_of(request)
     hosts = parse_servers(cluster.hosts).addresses
     try:
-        async with asyncio.timeout(_CONFIG_S):
+        async with asyncio.timeout(CONFIG_S):
             async with site.connection(cluster, visitor_of(request)) as connection:
                 data, _ = await connection.client.config()
     except TimeoutError:
