@@ -24,6 +24,9 @@ MOST_ANSWER_BYTES: Final = 256 << 20
 MOST_SHORT_BYTES: Final = 512 << 10
 """Most bytes of the answers to mntr, srvr and wchs."""
 
+PAUSE_S: Final = 10.0
+"""The longest pause in an answer: a server that stands still holds up no other for longer."""
+
 _READ_BYTES: Final = 32 << 10
 _MOST_LINE: Final = 2 << 20
 _RESOLVERS: Final = 4
@@ -98,9 +101,7 @@ class Asker:
                 yield found
                 await asyncio.sleep(0)
         except TimeoutError:
-            raise AskError(
-                f"{address} does not answer {word} completely within {timeout_s:g} s"
-            ) from None
+            raise AskError(f"{address} does not answer {word} completely in time") from None
         except OSError as error:
             raise AskError(f"{address} does not answer {word}: {_reason(error)}") from error
         except _TooLongError:
@@ -142,7 +143,8 @@ async def _lines(
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     rest, size = "", 0
     while True:
-        data = await asyncio.wait_for(reader.read(_READ_BYTES), end_s - loop.time())
+        left_s = min(PAUSE_S, end_s - loop.time())
+        data = await asyncio.wait_for(reader.read(_READ_BYTES), left_s)
         size += len(data)
         *found, rest = (rest + decoder.decode(data, final=not data)).split("\n")
         if not data and rest:

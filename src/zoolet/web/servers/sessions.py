@@ -35,7 +35,7 @@ FRESH_S: Final = 8.0
 KEPT_S: Final = 120.0
 """How long a reading stays in memory."""
 
-_AT_A_TIME: Final = 4
+_AT_A_TIME: Final = 8
 """Long answers that are read at the same time, of all clusters."""
 
 
