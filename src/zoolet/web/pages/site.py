@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from zoolet.client.connecting.servers import parse_servers
 from zoolet.web.access.attempts import Attempts
 from zoolet.web.access.logins import Logins
 from zoolet.web.access.users import Role, UsersFile
@@ -18,6 +19,10 @@ from zoolet.web.clusters.lists import ChildLists
 from zoolet.web.live.hub import Hub
 from zoolet.web.operations.registry import Operations
 from zoolet.web.operations.uploads import Uploads
+from zoolet.web.servers.asking import Asker
+from zoolet.web.servers.history import History
+from zoolet.web.servers.sampling import Sampler
+from zoolet.web.servers.sessions import Sessions
 from zoolet.web.settings import Cluster, WebSettings
 
 HASHES_AT_A_TIME: Final = 1
@@ -45,6 +50,10 @@ class Site:
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
         num_waiting: the number of logins that wait for their check.
+        asker: asks servers with four-letter words.
+        sampler: the samples of all servers.
+        history: the charts of the last hour.
+        sessions: the sessions of the clusters.
     """
 
     settings: WebSettings
@@ -60,6 +69,10 @@ class Site:
     logins: Logins = field(init=False)
     operations: Operations = field(init=False)
     uploads: Uploads = field(init=False)
+    asker: Asker = field(init=False)
+    sampler: Sampler = field(init=False)
+    history: History = field(init=False)
+    sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = Clients(
@@ -72,6 +85,11 @@ class Site:
         self.operations = Operations(self.now_s, self.time_s)
         self.uploads = Uploads(self.now_s)
         self.logins = Logins(self._end_login)
+        self.logins = Logins(self.clients.end)
+        self.asker = Asker(self.settings.zookeeper_tls)
+        self.sampler = Sampler(self.asker, self.time_s)
+        self.history = History(self.sampler, self.time_s)
+        self.sessions = Sessions(self.asker, self.now_s)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
@@ -103,6 +121,19 @@ class Site:
         self.operations.forget_old()
         self.uploads.forget_old()
         self.clients.close_idle()
+        self.sessions.forget_old()
+
+    def start(self) -> None:
+        """Start the samples of all servers that the settings name."""
+        for cluster in self.settings.clusters:
+            self.sampler.watch(cluster.name, parse_servers(cluster.hosts).addresses)
+
+    async def close(self) -> None:
+        """End the work in the background, and close all clients."""
+        self.sampler.close()
+        self.sessions.close()
+        self.asker.close()
+        await self.clients.close()
 
 
 def site_of(request: Request) -> Site:
