@@ -41,16 +41,17 @@ class State(StrEnum):
     ITEM = "item"
 
 
-BREAKABLE: Final = frozenset(
-    {
-        Kind.LOCK,
-        Kind.READ_WRITE_LOCK,
-        Kind.LEADER_LATCH,
-        Kind.SEMAPHORE,
-        Kind.LEASE,
-        Kind.LOCKING_QUEUE,
-        Kind.ITEMS_IN_WORK,
-        Kind.SET_PARTITIONER,
-    }
-)
+RISKS: Final = {
+    Kind.LOCK: "the next client takes the lock or becomes the leader",
+    Kind.READ_WRITE_LOCK: "the next clients take the lock",
+    Kind.LEADER_LATCH: "the next client becomes the leader",
+    Kind.SEMAPHORE: "the next client takes the lease",
+    Kind.LEASE: "the next client takes the lease, although its time is not over",
+    Kind.LOCKING_QUEUE: "the next consumer takes the item, and it may be processed twice",
+    Kind.ITEMS_IN_WORK: "the next consumer takes the item, and it may be processed twice",
+    Kind.SET_PARTITIONER: "the next member takes the item of the set",
+}
+"""What happens when the znode of a holder is deleted, as a part of a sentence."""
+
+BREAKABLE: Final = frozenset(RISKS)
 """The kinds in which a member that holds something keeps others from going on."""

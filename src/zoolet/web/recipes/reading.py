@@ -36,6 +36,9 @@ FIRST_NAMES: Final = 500
 MOST_MEMBERS: Final = 200
 """Most members whose data and Stat are read."""
 
+MOST_HINTED: Final = 1000
+"""Most children of a znode whose own page says which recipe it is."""
+
 AT_ONCE: Final = 50
 """Most requests that wait for their replies at the same time."""
 
@@ -156,3 +159,17 @@ def _chosen(plan: Plan, at_most: int) -> list[Member]:
     waiting = [member for member in plan.members if member.state is State.WAITS]
     num_waiting = min(len(waiting), max(at_most - len(others), at_most // 2))
     return [*others[: at_most - num_waiting], *waiting[:num_waiting]]
+
+
+async def hint(connection: Connection, lists: ChildLists, path: str, num_children: int) -> str:
+    """Return which recipe a znode is, for its page; "" if it is none or has many children."""
+    if not 0 < num_children <= MOST_HINTED:
+        return ""
+    try:
+        listed = await connection.client.children(path)
+        if guess(listed.names) is None:
+            return ""
+        found = await RecipeReader(connection, lists).read(path, at_most=2)
+    except (NoNodeError, NoAuthError, TooManyChildrenError):
+        return ""
+    return "" if found is None else found.title

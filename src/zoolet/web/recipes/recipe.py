@@ -120,6 +120,10 @@ class Recipe:
         """Whether the deletion of a holder lets others go on."""
         return self.kind in BREAKABLE
 
+    def holder_of(self, path: str) -> Member | None:
+        """Return the holder with this znode, if there is one."""
+        return next((holder for holder in self.holders if holder.path == path), None)
+
     @property
     def title(self) -> str:
         """The kind and the libraries as text, as in "lock or election of kazoo"."""
