@@ -88,7 +88,10 @@ class RecipeReader:
         except NoNodeError:
             return None
         except NoAuthError as error:
-            stat = await self._client.exists(path)
+            try:
+                stat = await self._client.exists(path)
+            except NoAuthError:
+                return Znode(None, None, str(error))
             return None if stat is None else Znode(None, stat, str(error))
         return Znode(read.data, read.stat)
 
@@ -115,7 +118,12 @@ class RecipeReader:
 
     async def _has_beside(self, path: str, ending: str) -> bool:
         """Return whether a znode has the znode of a helper beside it."""
-        return path != paths.ROOT and await self._client.exists(f"{path}{ending}") is not None
+        if path == paths.ROOT:
+            return False
+        try:
+            return await self._client.exists(f"{path}{ending}") is not None
+        except NoAuthError:
+            return True
 
     async def _add(self, lists: dict[str, Listing], more: tuple[str, ...]) -> None:
         for start in range(0, len(more), AT_ONCE):

@@ -20,12 +20,12 @@ class Znode(NamedTuple):
 
     Attributes:
         data: its data; None if it has none, or if the user may not read it.
-        stat: its Stat.
-        error: why the data cannot be read; "" if it can.
+        stat: its Stat; None if the user may not read it.
+        error: why it cannot be read; "" if it can.
     """
 
     data: bytes | None
-    stat: Stat
+    stat: Stat | None
     error: str = ""
 
 

@@ -4,6 +4,7 @@
 show that the names only look similar.
 """
 
+import ast
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -65,7 +66,11 @@ def counter_of(path: str, data: bytes | None) -> Recipe | None:
 
 def _with(plan: Plan, member: Member, znode: Znode) -> Member:
     """Return a member with what its znode contains."""
-    stat = znode.stat
+    stat, text = znode.stat, member.text or text_of(znode.data)
+    if stat is None:
+        return replace(member, note=znode.error)
+    if plan.kind is Kind.SEMAPHORE and member.state is State.WAITS:
+        text = _without_quotes(text)
     session, note = session_of(stat), znode.error
     if not session and plan.kind in _EPHEMERAL:
         note = _STAYS
@@ -73,13 +78,27 @@ def _with(plan: Plan, member: Member, znode: Znode) -> Member:
         note = _REVOKED
     return replace(
         member,
-        text=member.text or text_of(znode.data),
+        text=text,
         session=session,
         asked_ms=stat.ctime,
         czxid=stat.czxid,
         version=stat.version,
         note=note,
     )
+
+
+def _without_quotes(text: str) -> str:
+    """Return the identifier of a waiting client of a semaphore.
+
+    kazoo's ``Semaphore`` gives bytes to its ``Lock``, which writes them as ``b'identifier'``.
+    """
+    if not text.startswith(("b'", 'b"')):
+        return text
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return text_of(found) if isinstance(found, bytes) else text
 
 
 def _recipe(plan: Plan, members: list[Member]) -> Recipe:

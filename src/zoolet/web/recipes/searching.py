@@ -37,7 +37,7 @@ class Search:
         num_visited: the number of znodes that it has visited.
         found: the paths that look like a recipe by the names of their children.
         long: paths with more children than it lists, and their numbers of children.
-        num_refused: the number of znodes whose children the user may not list.
+        num_refused: the number of znodes that the user may not read.
         is_complete: whether it has looked at all znodes.
     """
 
@@ -92,7 +92,7 @@ async def search_recipes(client: AsyncClient, search: Search) -> AsyncIterator[S
     while waiting.paths:
         part = [waiting.paths.popleft() for _ in range(min(AT_ONCE, len(waiting.paths)))]
         search.num_visited += len(part)
-        stats = await asyncio.gather(*(client.exists(place.path) for place in part))
+        stats = await asyncio.gather(*(_stat(client, search, place.path) for place in part))
         places = [_look_at(search, *found) for found in zip(part, stats, strict=True)]
         await _list(client, waiting, [place for place in places if place is not None])
         if len(search.found) >= MOST_FOUND:
@@ -100,6 +100,14 @@ async def search_recipes(client: AsyncClient, search: Search) -> AsyncIterator[S
             search.is_complete = search.is_complete and not waiting.paths
             waiting.paths.clear()
         yield search
+
+
+async def _stat(client: AsyncClient, search: Search, path: str) -> Stat | None:
+    try:
+        return await client.exists(path)
+    except NoAuthError:
+        search.num_refused += 1
+        return None
 
 
 def _look_at(search: Search, place: _Place, stat: Stat | None) -> tuple[_Place, int] | None:

@@ -83,7 +83,7 @@ def test_a_latch_wins_over_a_few_locks() -> None:
 def test_a_semaphore_of_kazoo() -> None:
     waiter = f"{HEXES[5]}__lock__0000000009"
     lists = {"/r-__lock__": Listing((waiter,), 1)}
-    znodes = {**below(HEXES[:2]), f"/r-__lock__/{waiter}": znode(b"third")}
+    znodes = {**below(HEXES[:2]), f"/r-__lock__/{waiter}": znode(b"b'third'")}
     found = seen(znodes, b"2", has_gate=True, more=lists)
     assert found is not None
     assert (found.kind, found.num_holding, found.num_waiting) == (Kind.SEMAPHORE, 2, 1)
@@ -266,5 +266,14 @@ def test_data_as_text() -> None:
 
 
 def test_the_session_of_a_container_is_none() -> None:
-    assert session_of(znode(owner=CONTAINER_OWNER).stat) == 0
-    assert session_of(znode().stat) == SESSION
+    for owner, session in ((CONTAINER_OWNER, 0), (0, 0), (SESSION, SESSION)):
+        stat = znode(owner=owner).stat
+        assert stat is not None
+        assert session_of(stat) == session
+
+
+def test_a_member_that_cannot_be_read_keeps_its_place() -> None:
+    name = f"{HEXES[0]}__lock__0000000001"
+    found = seen({f"/r/{name}": Znode(None, None, "not permitted")})
+    assert found is not None
+    assert (found.holders[0].note, found.holders[0].session) == ("not permitted", 0)
