@@ -83,7 +83,9 @@ def test_a_lock_of_kazoo_and_zoolet(web: Browser, zk: Client, kazoo: KazooClient
         assert (texts(found, "holds"), texts(found, "waits")) == (["ann"], ["bob"])
         holder = found["members"][0]
         assert holder["session"] == f"{kazoo.client_id[0]:#x}"
+        assert holder["host"].startswith("127.0.0.1:")
         assert holder["asked_ms"] > 0
+        assert holder["host"] in web.html("/c/local/recipes/one?path=/a/lock")
         listed = web.get("/c/local/recipes?path=/a")["result"]
         assert [recipe["path"] for recipe in listed["recipes"]] == ["/a/lock"]
         assert listed["is_complete"] is True

@@ -1,6 +1,6 @@
 """Recipes: the search in a subtree, one recipe with its members, and the breaking of a lock."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -26,6 +26,7 @@ from zoolet.web.recipes.names import ENTRIES, GATE, LEASES, LOCKS, PARTY, TAKEN
 from zoolet.web.recipes.reading import RecipeReader
 from zoolet.web.recipes.recipe import Member, Recipe
 from zoolet.web.recipes.searching import MOST_VISITED, Search
+from zoolet.web.settings import Cluster
 
 QUICK: Final = 1000
 """Most znodes that the page visits at once; a search with progress visits more."""
@@ -109,12 +110,14 @@ async def _one(request: Request) -> Response:
         raise RefusedError(
             404, f"{path} is no recipe that the page knows: docs/web-recipes.md lists them"
         )
+    hosts, problems = await _hosts(site, cluster, recipe.members)
     value = {
         "title": f"{recipe.title}: {path}",
         "cluster": cluster.name,
         "path": path,
-        "recipe": recipe_values(recipe, site.time_s()),
+        "recipe": recipe_values(recipe, site.time_s(), hosts),
         "part_of": parent,
+        "problems": problems,
         "_risk": RISKS.get(recipe.kind, ""),
         "_cluster": cluster,
     }
@@ -151,12 +154,13 @@ async def _ask(request: Request, fields: Form, error: str, status: int) -> Respo
     holder = None if recipe is None else recipe.holder_of(znode)
     if recipe is None or holder is None or not recipe.is_breakable:
         raise RefusedError(409, f"{znode} holds nothing in {path}: load the recipe again")
+    hosts, _ = await _hosts(site, cluster, (holder,))
     value = {
         "title": f"Break {path}",
         "cluster": cluster.name,
         "path": path,
-        "recipe": recipe_values(recipe, site.time_s()),
-        "holder": member_values(holder, site.time_s()),
+        "recipe": recipe_values(recipe, site.time_s(), hosts),
+        "holder": member_values(holder, site.time_s(), hosts),
         "error": error,
         "_risk": RISKS[recipe.kind],
         "_back": _url(request, "recipes/one", path=path),
@@ -189,8 +193,33 @@ async def _break(request: Request, form: Form) -> Response:
     return await _ask(request, form, error, 409)
 
 
-def recipe_values(recipe: Recipe, now_s: float) -> dict[str, Any]:
-    """Return what JSON and the templates show of a recipe."""
+async def _hosts(
+    site: Site, cluster: Cluster, members: Sequence[Member]
+) -> tuple[dict[int, str], list[str]]:
+    """Return the addresses of the clients by session, and why some are missing.
+
+    The servers tell them in their answer to ``cons``.
+    """
+    if not any(member.session for member in members):
+        return {}, []
+    servers = [sampled.address for sampled in site.sampler.servers(cluster.name)]
+    reading = await site.sessions.reading(cluster.name, servers)
+    hosts = {}
+    for member in members:
+        known = reading.sessions.get(_unsigned(member.session))
+        if known is not None and known.connected is not None:
+            hosts[_unsigned(member.session)] = known.connected.address
+    return hosts, list(dict.fromkeys(reading.problems))
+
+
+def _unsigned(session: int) -> int:
+    return session % 2**64
+
+
+def recipe_values(
+    recipe: Recipe, now_s: float, hosts: Mapping[int, str] | None = None
+) -> dict[str, Any]:
+    """Return what JSON and the templates show of a recipe; ``hosts`` are by session."""
     return {
         "path": recipe.path,
         "kind": recipe.kind.value,
@@ -201,23 +230,24 @@ def recipe_values(recipe: Recipe, now_s: float) -> dict[str, Any]:
         "num_holding": recipe.num_holding,
         "num_waiting": recipe.num_waiting,
         "num_members": recipe.num_members,
-        "members": [member_values(member, now_s) for member in recipe.members],
+        "members": [member_values(member, now_s, hosts or {}) for member in recipe.members],
         "facts": dict(recipe.facts),
         "notes": list(recipe.notes),
     }
 
 
-def member_values(member: Member, now_s: float) -> dict[str, Any]:
+def member_values(member: Member, now_s: float, hosts: Mapping[int, str]) -> dict[str, Any]:
     """Return what JSON and the templates show of a member; the session is text in hex, or ""."""
-    asked = member.asked_ms
+    asked, session = member.asked_ms, _unsigned(member.session)
     return {
         **asdict(member),
         "state": member.state.value,
         "library": member.library.value,
-        "session": f"{member.session % 2**64:#x}" if member.session else "",
+        "session": f"{session:#x}" if session else "",
+        "host": hosts.get(session, ""),
         "name": member.name,
         "address": member.address,
-        "asked": time_text(asked),
+        "asked": time_text(asked) if asked else "",
         "age": age_text(now_s, asked),
         "due": "" if member.due_ms is None else time_text(member.due_ms),
     }

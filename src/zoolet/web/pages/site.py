@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
+from zoolet.client.connecting.servers import parse_servers
 from zoolet.web.access.attempts import Attempts
 from zoolet.web.access.logins import Logins
 from zoolet.web.access.users import Role, UsersFile
@@ -16,6 +17,10 @@ from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
 from zoolet.web.operations.registry import Operations
+from zoolet.web.servers.asking import Asker
+from zoolet.web.servers.history import History
+from zoolet.web.servers.sampling import Sampler
+from zoolet.web.servers.sessions import Sessions
 from zoolet.web.settings import Cluster, WebSettings
 
 HASHES_AT_A_TIME: Final = 1
@@ -41,6 +46,10 @@ class Site:
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
         num_waiting: the number of logins that wait for their check.
+        asker: asks servers with four-letter words.
+        sampler: the samples of all servers.
+        history: the charts of the last hour.
+        sessions: the sessions of the clusters.
     """
 
     settings: WebSettings
@@ -54,6 +63,10 @@ class Site:
     clients: Clients = field(init=False)
     logins: Logins = field(init=False)
     operations: Operations = field(init=False)
+    asker: Asker = field(init=False)
+    sampler: Sampler = field(init=False)
+    history: History = field(init=False)
+    sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = Clients(
@@ -64,6 +77,10 @@ class Site:
         )
         self.operations = Operations(self.now_s, self.time_s)
         self.logins = Logins(self._end_login)
+        self.asker = Asker(self.settings.zookeeper_tls)
+        self.sampler = Sampler(self.asker, self.time_s)
+        self.history = History(self.sampler, self.time_s)
+        self.sessions = Sessions(self.asker, self.now_s)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
@@ -85,6 +102,20 @@ class Site:
         self.logins.end_idle(self.now_s())
         self.operations.forget_old()
         self.clients.close_idle()
+        self.sessions.forget_old()
+
+    def start(self) -> None:
+        """Start the samples of all servers that the settings name."""
+        for cluster in self.settings.clusters:
+            self.sampler.watch(cluster.name, parse_servers(cluster.hosts).addresses)
+
+    async def close(self) -> None:
+        """End the work in the background, and close all clients."""
+        await self.operations.close()
+        self.sampler.close()
+        self.sessions.close()
+        self.asker.close()
+        await self.clients.close()
 
 
 def site_of(request: Request) -> Site:
