@@ -140,6 +140,7 @@ def test_hostile_texts_are_only_text_and_fit_on_a_small_screen(
         tab.goto(f"{url}/c/local/recipes")
         tab.locator(".recipes a bdi").get_by_text(path, exact=True).click()
         tab.get_by_role("heading", name=path, exact=True).wait_for()
+        tab.wait_for_load_state()
         shown = tab.locator(".members strong").inner_text()
         assert shown == (text if len(text) <= 200 else f"{text[:200]}…")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
