@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, files, live, operations, quotas, search, servers, sessions, transfers, tree
+from zoolet.web.pages import changing, entering, files, live, operations, quotas, recipes, search, servers, sessions, transfers, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
@@ -52,6 +52,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
     routes += live.routes()
     routes += [*operations.routes(), *search.routes(), *transfers.routes(), *files.routes()]
             await site.close()
+    routes += [*operations.routes(), *recipes.routes()]
     routes += [*servers.routes(), *sessions.routes(), *quotas.routes()]
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:

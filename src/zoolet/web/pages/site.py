@@ -130,6 +130,7 @@ class Site:
 
     async def close(self) -> None:
         """End the work in the background, and close all clients."""
+        await self.operations.close()
         self.sampler.close()
         self.sessions.close()
         self.asker.close()

@@ -19,6 +19,7 @@ from zoolet.web.pages.answers import EXPECTED, RefusedError, answer, status_of
 from zoolet.web.pages.posting import Form, cluster_of, number_in, page
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.times import age_text, time_text
+from zoolet.web.recipes.reading import hint
 from zoolet.web.values.values import MOST_EDITED_HEX_BYTES, Value, value_of
 from zoolet.web.values.views import HEX_BYTES, hex_rows, json_markup
 
@@ -45,6 +46,7 @@ async def _tree(request: Request) -> Response:
         "root": root,
         "filter": fields.get("filter", ""),
         "error": None,
+        "recipe": "",
         "_cluster": cluster,
         "_parts": _parts_of(path),
         "_parent": paths.parent_of(path),
@@ -53,6 +55,8 @@ async def _tree(request: Request) -> Response:
     try:
         async with site.connection(cluster, visitor_of(request)) as connection:
             value |= await znode_values(connection, path, fields, site.time_s())
+            num_children = value["stat"]["num_children"] if "stat" in value else 0
+            value["recipe"] = await hint(connection, site.lists, path, num_children)
             if request.headers.get("accept", "") == "application/json":
                 value["children"] = await _first_children(request, connection, path)
     except EXPECTED as error:

@@ -1,0 +1,152 @@
+"""Searches a subtree for recipes.
+
+It reads the Stat of each znode and then its list of children, level by level, and no data. It does
+not look below a recipe. Invariants: it visits and remembers at most ``most`` znodes; the lists that
+it asks for at a time have at most `MOST_NAMES` names; at most `AT_ONCE` requests wait.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from zoolet.client import AsyncClient, NoAuthError, NoNodeError, Stat
+from zoolet.model import paths
+from zoolet.web.recipes.guessing import guess
+from zoolet.web.recipes.names import GATE, ONCE
+from zoolet.web.recipes.reading import AT_ONCE, MOST_NAMES
+
+MOST_VISITED: Final = 20_000
+"""Most znodes that a search visits."""
+
+MOST_FOUND: Final = 500
+"""Most recipes that a search finds."""
+
+_MOST_NOTED: Final = 100
+_HELPERS: Final = (GATE, ONCE, "-__takers__")
+
+
+@dataclass(slots=True)
+class Search:
+    """How far a search is, and what it has found.
+
+    Attributes:
+        path: where it begins.
+        most: the number of znodes that it visits at most.
+        num_visited: the number of znodes that it has visited.
+        found: the paths that look like a recipe by the names of their children.
+        long: paths with more children than it lists, and their numbers of children.
+        num_refused: the number of znodes that the user may not read.
+        is_complete: whether it has looked at all znodes.
+    """
+
+    path: str
+    most: int
+    num_visited: int = 0
+    found: list[str] = field(default_factory=list)
+    long: list[tuple[str, int]] = field(default_factory=list)
+    num_refused: int = 0
+    is_complete: bool = True
+
+
+class _Place(NamedTuple):
+    """A znode to visit, and which helpers it has beside it."""
+
+    path: str
+    has_gate: bool = False
+    has_once: bool = False
+
+
+class _Waiting:
+    """The znodes that the search has not visited yet."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.paths: deque[_Place] = deque([_Place(search.path)])
+
+    def add(self, parent: str, names: Sequence[str]) -> None:
+        """Add the children of a znode, but not the helpers of recipes, up to the limit."""
+        present = frozenset(names)
+        room = self.search.most - self.search.num_visited - len(self.paths)
+        for name in sorted(names):
+            if any(name.endswith(end) and name.removesuffix(end) in present for end in _HELPERS):
+                continue
+            if room <= 0:
+                self.search.is_complete = False
+                return
+            room -= 1
+            has_gate, has_once = f"{name}{GATE}" in present, f"{name}{ONCE}" in present
+            self.paths.append(_Place(paths.join(parent, name), has_gate, has_once))
+
+
+async def search_recipes(client: AsyncClient, search: Search) -> AsyncIterator[Search]:
+    """Search, and yield the same ``search`` again and again with what was done until then.
+
+    Raises:
+        NoNodeError: the znode where it begins does not exist.
+    """
+    if await client.exists(search.path) is None:
+        raise NoNodeError("exists", search.path)
+    waiting = _Waiting(search)
+    while waiting.paths:
+        part = [waiting.paths.popleft() for _ in range(min(AT_ONCE, len(waiting.paths)))]
+        search.num_visited += len(part)
+        stats = await asyncio.gather(*(_stat(client, search, place.path) for place in part))
+        places = [_look_at(search, *found) for found in zip(part, stats, strict=True)]
+        await _list(client, waiting, [place for place in places if place is not None])
+        if len(search.found) >= MOST_FOUND:
+            del search.found[MOST_FOUND:]
+            search.is_complete = search.is_complete and not waiting.paths
+            waiting.paths.clear()
+        yield search
+
+
+async def _stat(client: AsyncClient, search: Search, path: str) -> Stat | None:
+    try:
+        return await client.exists(path)
+    except NoAuthError:
+        search.num_refused += 1
+        return None
+
+
+def _look_at(search: Search, place: _Place, stat: Stat | None) -> tuple[_Place, int] | None:
+    """Return a place and its number of children if its children must be listed."""
+    if stat is None:
+        return None
+    if not stat.num_children:
+        if place.has_gate or (place.has_once and stat.data_length):
+            search.found.append(place.path)
+        return None
+    if stat.num_children > MOST_NAMES:
+        if len(search.long) < _MOST_NOTED:
+            search.long.append((place.path, stat.num_children))
+        search.is_complete = False
+        return None
+    return place, stat.num_children
+
+
+async def _list(client: AsyncClient, waiting: _Waiting, places: list[tuple[_Place, int]]) -> None:
+    """List children of znodes, at most `MOST_NAMES` names at a time."""
+    while places:
+        part = [places.pop()]
+        total = part[0][1]
+        while places and total + places[-1][1] <= MOST_NAMES:
+            part.append(places.pop())
+            total += part[-1][1]
+        await asyncio.gather(*(_visit(client, waiting, place) for place, _ in part))
+
+
+async def _visit(client: AsyncClient, waiting: _Waiting, place: _Place) -> None:
+    search = waiting.search
+    try:
+        listed = await client.children(place.path)
+    except NoNodeError:
+        return
+    except NoAuthError:
+        search.num_refused += 1
+        return
+    if guess(listed.names, has_gate=place.has_gate) is not None:
+        search.found.append(place.path)
+    else:
+        waiting.add(place.path, listed.names)
