@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable
 from typing import Final, TypeVar
 
 from zoolet.model.codes import OpCode
+from zoolet.model.numbers import hex64
 from zoolet.server.common.samples import WINDOW_S, Sample
 from zoolet.wire.requests import WRITE_OP_CODES
 
@@ -85,7 +86,8 @@ def busiest(
     operations: dict[str, _Sum] = {}
     for number, sample in enumerate(samples):
         total.add(sample)
-        clients.setdefault((sample.session_id, sample.address), _Sum()).add(sample)
+        if sample.session_id:  # an observer opens sessions later than it looks at the request
+            clients.setdefault((sample.session_id, sample.address), _Sum()).add(sample)
         addresses.setdefault(sample.address, _Sum()).add(sample)
         operations.setdefault(name_of(sample.op_code), _Sum()).add(sample)
         if sample.path is not None:
@@ -95,7 +97,7 @@ def busiest(
             yield
     rows: list[Row] = []
     for (session_id, address), found in _first(clients.items()):
-        rows.append({"session": f"0x{session_id:x}", "address": address, **found.row(over_s)})
+        rows.append({"session": f"0x{hex64(session_id)}", "address": address, **found.row(over_s)})
     yield
     return {
         "window_s": WINDOW_S,

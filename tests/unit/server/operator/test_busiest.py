@@ -80,6 +80,12 @@ def test_sums_of_all_requests_are_exact() -> None:
     }
 
 
+def test_only_sessions_are_clients() -> None:
+    found = shown([sample(session_id=0), sample(session_id=-1)])
+    assert [row["session"] for row in rows(found, "clients")] == ["0xffffffffffffffff"]
+    assert [row["samples"] for row in rows(found, "addresses")] == [2]
+
+
 def test_the_parent_of_the_root_and_of_a_text_that_is_no_path() -> None:
     found = shown([sample("/"), sample("/a"), sample("no path"), sample("")])
     assert [(row["path"], row["samples"]) for row in rows(found, "parents")] == [("/", 4)]
@@ -117,7 +123,7 @@ def test_any_samples_add_up(seed: int) -> None:
         sample(
             chance.choice(["/a", "/a/b", "/c", None]),
             chance.randrange(1, 50),
-            session_id=chance.randrange(5),
+            session_id=chance.randrange(1, 6),
             op_code=chance.choice([*OpCode, 999]),
         )
         for _ in range(chance.randrange(2000))
