@@ -3,6 +3,7 @@
 The network is scripted: each request for a part gets the next answer of the test.
 """
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,57 @@ def test_what_the_user_has_done_stays(tab: Any, answers: Answers) -> None:
     assert rows == [f"row {row}" for row in range(answers.number + 5, answers.number, -1)]
 
 
+def test_elements_without_a_key_stay_when_others_come_and_go(tab: Any, answers: Answers) -> None:
+    first = '<p>one</p>\n<div class="box" tabindex="0">box</div><ul></ul>'
+    tab.evaluate("html => { document.getElementById('figures').innerHTML = html; }", first)
+    tab.locator(".box").focus()
+    second = '<h2>new</h2><p>problem</p><p>two</p><div class="box" tabindex="0">box 2</div>'
+    answers.problem = {"content_type": "text/html", "body": second}
+    start(tab)
+    tab.get_by_text("box 2").wait_for()
+    assert tab.evaluate("document.activeElement.textContent") == "box 2"
+    shown = tab.evaluate("[...document.getElementById('figures').children].map(e => e.outerHTML)")
+    assert "".join(shown) == second
+    answers.problem = {"content_type": "text/html", "body": first}
+    tab.get_by_text("box", exact=True).wait_for()
+    assert tab.evaluate("document.activeElement.textContent") == "box"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_parts_become_what_the_server_sends(tab: Any, answers: Answers, seed: int) -> None:
+    """A model: after each update, the elements are those of the answer, whatever came before."""
+    rng = random.Random(seed)
+
+    def some(depth: int) -> str:
+        made = []
+        keys = rng.sample(range(9), 9)
+        for _ in range(rng.randrange(5)):
+            key = f' data-key="{keys.pop()}"' if rng.random() < 0.5 else ""
+            name = rng.choice(["p", "div", "ul"]) if depth else "p"
+            inner = some(depth - 1) if depth and name != "p" else f"text {rng.randrange(9)}"
+            made.append(f'<{name}{key} class="c{rng.randrange(3)}">{inner}</{name}>')
+        return rng.choice(["", "\n"]).join(made)
+
+    tab.clock.install()
+    answers.problem = {"content_type": "text/html", "body": some(2)}
+    start(tab)
+    for _ in range(40):
+        body = some(2) + '<b id="end">end</b>'
+        answers.problem = {"content_type": "text/html", "body": body}
+        count = len(answers.parts)
+        tab.clock.run_for(1100)
+        tab.wait_for_function(
+            """body => {
+              const made = document.createElement('template');
+              made.innerHTML = body.replaceAll('\\n', '');
+              const shown = document.getElementById('figures').innerHTML.replaceAll('\\n', '');
+              return shown === made.innerHTML;
+            }""",
+            arg=body,
+        )
+        assert len(answers.parts) > count
+
+
 @pytest.mark.parametrize(
     ("problem", "text"),
     [
@@ -116,7 +168,8 @@ def test_it_ends_after_a_logout(tab: Any, answers: Answers) -> None:
 
 
 def test_a_hidden_or_paused_page_asks_for_nothing(tab: Any, answers: Answers) -> None:
-    tab.clock.install()
+    tab.clock.install(time=0)
+    tab.clock.pause_at(1)
     start(tab)
     tab.get_by_role("button", name="Pause updates").click()
     tab.get_by_text("Updates are paused.").wait_for()

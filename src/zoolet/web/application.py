@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, tree
+from zoolet.web.pages import changing, entering, quotas, servers, sessions, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
@@ -36,15 +36,17 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         sweeper = asyncio.create_task(_sweep(site))
+        site.start()
         try:
             if on_start is not None:
                 on_start()
             yield
         finally:
             sweeper.cancel()
-            await site.clients.close()
+            await site.close()
 
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
+    routes += [*servers.routes(), *sessions.routes(), *quotas.routes()]
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, routes=routes)]

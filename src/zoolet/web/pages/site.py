@@ -9,12 +9,17 @@ from typing import Final
 
 from starlette.requests import Request
 
+from zoolet.client.connecting.servers import parse_servers
 from zoolet.web.access.attempts import Attempts
 from zoolet.web.access.logins import Logins
 from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.servers.asking import Asker
+from zoolet.web.servers.history import History
+from zoolet.web.servers.sampling import Sampler
+from zoolet.web.servers.sessions import Sessions
 from zoolet.web.settings import Cluster, WebSettings
 
 HASHES_AT_A_TIME: Final = 1
@@ -39,6 +44,10 @@ class Site:
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
         num_waiting: the number of logins that wait for their check.
+        asker: asks servers with four-letter words.
+        sampler: the samples of all servers.
+        history: the charts of the last hour.
+        sessions: the sessions of the clusters.
     """
 
     settings: WebSettings
@@ -51,6 +60,10 @@ class Site:
     num_waiting: int = 0
     clients: Clients = field(init=False)
     logins: Logins = field(init=False)
+    asker: Asker = field(init=False)
+    sampler: Sampler = field(init=False)
+    history: History = field(init=False)
+    sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = Clients(
@@ -60,6 +73,10 @@ class Site:
             self.now_s,
         )
         self.logins = Logins(self.clients.end)
+        self.asker = Asker(self.settings.zookeeper_tls)
+        self.sampler = Sampler(self.asker, self.time_s)
+        self.history = History(self.sampler, self.time_s)
+        self.sessions = Sessions(self.asker, self.now_s)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
@@ -76,6 +93,19 @@ class Site:
         """End logins and close clients that were not used for a long time."""
         self.logins.end_idle(self.now_s())
         self.clients.close_idle()
+        self.sessions.forget_old()
+
+    def start(self) -> None:
+        """Start the samples of all servers that the settings name."""
+        for cluster in self.settings.clusters:
+            self.sampler.watch(cluster.name, parse_servers(cluster.hosts).addresses)
+
+    async def close(self) -> None:
+        """End the work in the background, and close all clients."""
+        self.sampler.close()
+        self.sessions.close()
+        self.asker.close()
+        await self.clients.close()
 
 
 def site_of(request: Request) -> Site:

@@ -13,6 +13,7 @@ from zoolet.client import AclOf, NoAuthError, Stat, ZnodeData, ZooKeeperError
 from zoolet.model import paths
 from zoolet.model.acl_texts import format_acl
 from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
+from zoolet.model.owner_kinds import OwnerKind
 from zoolet.web.clusters.clients import Connection
 from zoolet.web.pages.answers import EXPECTED, RefusedError, answer, status_of
 from zoolet.web.pages.posting import Form, cluster_of, number_in, page
@@ -179,7 +180,9 @@ def data_values(value: Value, fields: Form) -> dict[str, Any]:
 
 def _stat_rows(stat: Stat, now_s: float) -> list[tuple[str, str, str]]:
     """Return the name, the value and the explanation of each row of the Stat."""
-    owner = f"{stat.ephemeral_owner:#x}" if stat.ephemeral_owner else "none"
+    kind = OwnerKind.of(stat.ephemeral_owner)
+    is_ephemeral = kind is OwnerKind.SESSION
+    owner = f"{stat.ephemeral_owner % (1 << 64):#x}" if is_ephemeral else "none"
     return [
         ("Created", time_text(stat.ctime), age_text(now_s, stat.ctime)),
         ("Data set", time_text(stat.mtime), age_text(now_s, stat.mtime)),
@@ -187,7 +190,7 @@ def _stat_rows(stat: Stat, now_s: float) -> list[tuple[str, str, str]]:
         ("Children", f"{stat.num_children:,}", f"version {stat.cversion}"),
         ("Data length", f"{stat.data_length:,} bytes", ""),
         ("ACL version", str(stat.aversion), "how often the ACL was set"),
-        ("Owner session", owner, "of an ephemeral" if stat.ephemeral_owner else ""),
+        ("Owner session", owner, "" if kind is OwnerKind.NOBODY else kind.value),
         ("czxid", f"{stat.czxid:#x}", "created"),
         ("mzxid", f"{stat.mzxid:#x}", "data set"),
         ("pzxid", f"{stat.pzxid:#x}", "a child was created or deleted"),

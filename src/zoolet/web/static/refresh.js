@@ -46,36 +46,38 @@
     updateChildren(here, fresh);
   }
 
+  const isBlank = (node) => node.nodeType === Node.TEXT_NODE && !node.nodeValue.trim();
+
   function updateChildren(here, fresh) {
-    const wanted = new Set([...fresh.childNodes].map(keyOf).filter(Boolean));
+    const next = [...fresh.childNodes].filter((node) => !isBlank(node));
+    const wanted = new Set(next.map(keyOf).filter(Boolean));
     const keyed = new Map([...here.childNodes].filter(keyOf).map((node) => [keyOf(node), node]));
     let at = here.firstChild;
-    for (const next of [...fresh.childNodes]) {
-      // Elements that have ended go first, so that those after them need not move.
-      while (at && keyOf(at) && !wanted.has(keyOf(at))) {
-        const ended = at;
-        at = at.nextSibling;
-        ended.remove();
-      }
-      const found = keyOf(next) ? keyed.get(keyOf(next)) : at;
-      if (found && found.parentNode === here && isSame(found, next)) {
-        if (found === at) at = at.nextSibling;
-        else here.insertBefore(found, at);
-        update(found, next);
-      } else {
-        here.insertBefore(document.importNode(next, true), at);
-        if (at && !keyOf(at) && !keyOf(next)) {
-          const replaced = at;
-          at = at.nextSibling;
-          replaced.remove();
-        }
-      }
-    }
-    while (at) {
+    const drop = () => {
       const ended = at;
       at = at.nextSibling;
       ended.remove();
-    }
+    };
+    next.forEach((node, index) => {
+      const later = next.slice(index + 1, index + 20);
+      const hasEnded = () => keyOf(at) ? !wanted.has(keyOf(at))
+        : !isSame(at, node) && !later.some((other) => isSame(at, other));
+      while (at && isBlank(at)) at = at.nextSibling;
+      // What has ended goes first, so that what comes after it need not move.
+      while (at && hasEnded()) {
+        drop();
+        while (at && isBlank(at)) at = at.nextSibling;
+      }
+      const found = keyOf(node) ? keyed.get(keyOf(node)) : at;
+      if (found && found.parentNode === here && isSame(found, node)) {
+        if (found === at) at = at.nextSibling;
+        else here.insertBefore(found, at);
+        update(found, node);
+      } else {
+        here.insertBefore(document.importNode(node, true), at);
+      }
+    });
+    while (at) drop();
   }
 
   // Put new content into an element, and the focus and the selection back where they were.

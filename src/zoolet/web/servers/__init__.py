@@ -1,0 +1,1 @@
+"""What the page knows of servers: four-letter words, samples of figures, sessions, quotas."""
