@@ -35,6 +35,7 @@ _PLACES: Final = {
     "jobs": "zoolet.jobs.cli.commands",
     "mirror": "zoolet.archive.commands.mirror",
     "server": "zoolet.server.cli.commands",
+    "top": "zoolet.top.commands",
     "web": "zoolet.web.commands",
     "web-user": "zoolet.web.commands",
     "worker": "zoolet.jobs.cli.worker_command",

@@ -173,7 +173,7 @@ def test_the_commands_are_listed(both: Both) -> None:
         set(re.findall(r'href="/commands/(\w+)"', fetch(port, "/commands")[1].decode()))
         for port in (both.zoolet_admin, both.apache_admin)
     ]
-    assert listed[0] - {"snapshot", "restore", "watch_details"} == listed[1]
+    assert listed[0] - {"snapshot", "restore", "top", "watch_details"} == listed[1]
 
 
 def test_what_is_no_command_is_said(both: Both) -> None:

@@ -42,24 +42,7 @@ class Logins(click.ParamType[Any]):
 
 FILE: Final = click.Path(path_type=Path)
 
-_OPTIONS: Final = (
-    click.option(
-        "--connect-timeout-ms",
-        type=click.IntRange(1, TIMEOUT_LIMIT_MS),
-        default=CONNECT_TIMEOUT_MS,
-        show_default=True,
-        help="Time limit for connecting to a server.",
-    ),
-    click.option(
-        "--auth",
-        multiple=True,
-        type=Logins(),
-        envvar=AUTH_VARIABLE,
-        show_envvar=True,
-        help="Login, like digest:user:password, sasl:user:password for SASL, or kerberos: for"
-        " Kerberos. May be repeated. ps shows this option, but not the variable, which contains one"
-        " login in each line.",
-    ),
+_TLS_OPTIONS: Final = (
     click.option(
         "--tls-ca",
         type=FILE,
@@ -83,6 +66,27 @@ _OPTIONS: Final = (
     ),
 )
 
+_OPTIONS: Final = (
+    click.option(
+        "--connect-timeout-ms",
+        type=click.IntRange(1, TIMEOUT_LIMIT_MS),
+        default=CONNECT_TIMEOUT_MS,
+        show_default=True,
+        help="Time limit for connecting to a server.",
+    ),
+    click.option(
+        "--auth",
+        multiple=True,
+        type=Logins(),
+        envvar=AUTH_VARIABLE,
+        show_envvar=True,
+        help="Login, like digest:user:password, sasl:user:password for SASL, or kerberos: for"
+        " Kerberos. May be repeated. ps shows this option, but not the variable, which contains one"
+        " login in each line.",
+    ),
+    *_TLS_OPTIONS,
+)
+
 
 CONNECTION_VALUES: Final = ("connect_timeout_ms", "auth", "tls_ca", "tls_cert", "tls_key")
 """The names with which a command gets the values of these options."""
@@ -91,6 +95,13 @@ CONNECTION_VALUES: Final = ("connect_timeout_ms", "auth", "tls_ca", "tls_cert", 
 def connection_options(command: C) -> C:
     """Add the options of a connection to a command; it passes their values to ``settings_of``."""
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def tls_options(command: C) -> C:
+    """Add the options of TLS to a command; it passes their values to ``tls_files``."""
+    for option in reversed(_TLS_OPTIONS):
         command = option(command)
     return command
 

@@ -187,10 +187,10 @@ EVENTS: Final = (
     ),
 )
 
-OPERATOR_WORDS: Final = frozenset({"dump", "wchc", "wchp"})
+OPERATOR_WORDS: Final = frozenset({"dump", "topk", "wchc", "wchp"})
 """The four-letter words that show paths. The server does not check ACLs for them, but they must be
 in ``4lw.commands.whitelist``, which does not contain them by default."""
 
-OPERATOR_COMMANDS: Final = frozenset({"dump", "watch_details", "watches", "watches_by_path"})
+OPERATOR_COMMANDS: Final = frozenset({"dump", "top", "watch_details", "watches", "watches_by_path"})
 """The admin commands that show paths. The server does not check ACLs for them: everyone who can
 connect to the admin port can use them."""

@@ -29,6 +29,7 @@ ANSWERS = {
     "srvr": r"Zookeeper version: .+\n(.+: .+\n)+Mode: standalone\nNode count: \d+\n",
     "stat": r"Zookeeper version: .+\nClients:\n(.*\n)+Mode: standalone\nNode count: \d+\n",
     "stmk": r"306",
+    "topk": r"\{\n \"window_s\": 60\.0,\n(.*\n)+\}\n",
     "wchc": r"\n",
     "wchp": r"\n",
     "wchs": r"0 connections watching 0 paths\nTotal watches:0\n",

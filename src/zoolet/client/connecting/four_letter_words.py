@@ -14,11 +14,19 @@ from zoolet.model.addresses import Address
 _READ_BYTES: Final = 65536
 
 
-def ask(address: Address, word: str, timeout_s: float, tls: TlsFiles | None = None) -> str:
+def ask(
+    address: Address,
+    word: str,
+    timeout_s: float,
+    tls: TlsFiles | None = None,
+    *,
+    most_bytes: int | None = None,
+) -> str:
     """Send a word over a new connection; return the reply.
 
     Raises:
-        OSError: the server cannot be reached, or the reply is not complete in time.
+        OSError: the server cannot be reached, or the reply is not complete in time, or it has more
+            than ``most_bytes`` bytes.
     """
     end_s = time.monotonic() + timeout_s
     with ExitStack() as stack:
@@ -34,8 +42,12 @@ def ask(address: Address, word: str, timeout_s: float, tls: TlsFiles | None = No
             )
         connection.sendall(word.encode())
         parts = []
+        size_bytes = 0
         while part := connection.recv(_READ_BYTES):
             parts.append(part)
+            size_bytes += len(part)
+            if most_bytes is not None and size_bytes > most_bytes:
+                raise OSError(f"the reply is longer than {most_bytes} bytes")
             left_s = end_s - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError(f"the reply is not complete within {timeout_s:g} s")

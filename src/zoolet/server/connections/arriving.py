@@ -1,7 +1,7 @@
 """Incomplete frames that have arrived on a connection, and long requests in progress."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
@@ -11,10 +11,30 @@ from zoolet.server.operator.four_letter_words import (
     TRACE_MASK_WORD,
     WORD_BYTES,
 )
-from zoolet.wire.frames import LENGTH_BYTES
+from zoolet.wire.frames import LENGTH_BYTES, frame_end
+from zoolet.wire.jute import MalformedError
 
 if TYPE_CHECKING:
     from zoolet.server.connections.batches import Batch
+
+_BYTES_PER_US: Final = 16
+"""In a request with many parts, this number of bytes takes about 1 us; used for estimates."""
+
+
+def has_frame(arrived: bytes, max_bytes: i64) -> bool:
+    """Return whether a whole frame has arrived, or one that is malformed."""
+    try:
+        return frame_end(arrived, 0, max_bytes) >= 0
+    except MalformedError:
+        return True
+
+
+def estimated_cost_us(arrived: bytes) -> int:
+    """Return the estimated duration of the first request; 0 if it has not arrived completely."""
+    if len(arrived) < LENGTH_BYTES:
+        return 0
+    frame_bytes = read_i32_be(arrived, 0)
+    return 1 + frame_bytes // _BYTES_PER_US if 0 <= frame_bytes <= len(arrived) else 0
 
 
 def wanted_bytes(arrived: bytes) -> i64:

@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
-from zoolet.big_endian.buffers import read_i32_be
 from zoolet.server.common.scheduler import LEAST_CHARGED_S, QUANTUM_S, Scheduler, Share, run_steps
-from zoolet.server.connections.arriving import LongRequest, whole_word
+from zoolet.server.connections.arriving import (
+    LongRequest,
+    estimated_cost_us,
+    has_frame,
+    whole_word,
+)
 from zoolet.server.connections.receiving import ReceivingSide
+from zoolet.server.connections.sampling import Sampler
 from zoolet.server.connections.sending import MAX_UNSENT_BYTES
 from zoolet.server.connections.unsent import CHUNK_BYTES
 from zoolet.server.logs.log_limiter import LogLimiter
@@ -43,9 +48,6 @@ _LOG_BYTES_PER_COST: Final = 6
 _LOG_REPLY_BYTES_PER_COST: Final = 8
 """64 bytes of a request cost 1; 256 bytes of its reply cost 1."""
 
-_BYTES_PER_US: Final = 16
-"""In a request with many parts, this number of bytes takes about 1 us; used for estimates."""
-
 
 class Requests:
     """The interface of the request processor that connections use (``RequestProcessor``).
@@ -53,6 +55,7 @@ class Requests:
     Attributes:
         limited: the rate-limited log for messages that a client can cause as often as it wants.
         is_held: whether requests must wait, because the server replaces its database.
+        sampler: takes samples of the requests, for operators.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Requests:
         self.keeps_alive = keeps_alive
         self.x509 = x509
         self.is_held = False
+        self.sampler = Sampler(scheduler.now_s())
 
     def connection_opened(self, connection: "Connection") -> None:
         """Add a connection that has been opened."""
@@ -374,11 +378,9 @@ class Connection(ReceivingSide):
         if self._is_reading:
             self._is_reading = False
             transport.pause_reading()
-        unread = self._unread
-        if len(unread) >= LENGTH_BYTES:
-            frame_bytes: i64 = i64(read_i32_be(unread, 0))
-            if 0 <= frame_bytes <= len(unread):
-                self.share.next_cost_us = 1 + frame_bytes // _BYTES_PER_US
+        cost_us = estimated_cost_us(self._unread)
+        if cost_us:
+            self.share.next_cost_us = cost_us
         self._requests.scheduler.add(self.share, self._take_turn)
 
     def _take_turn(self) -> bool:
@@ -430,6 +432,7 @@ class Connection(ReceivingSide):
         cost: i64 = 0
         is_malformed = has_more = False
         waiting_bytes: i64 = self._waiting_bytes()
+        is_first = self.session is None
         try:
             while True:
                 end = frame_end(data, position, max_bytes)
@@ -453,6 +456,7 @@ class Connection(ReceivingSide):
             is_malformed = True
         self._unread = data[position:] if position else data
         requests.taken(self, taken, position, 0.0, began_s)
+        requests.sampler.passed(self, data, taken, is_first, began_s)
         self._flush()
         if is_malformed:
             self.abort()
@@ -489,9 +493,6 @@ class Connection(ReceivingSide):
     def _has_whole_frame(self) -> bool:
         """Return whether a request (which may be malformed) has arrived and waits."""
         unread = self._unread
-        if not unread or self._begins_with_word(unread):
-            return False  # a word is answered as soon as it is complete
-        try:
-            return frame_end(unread, 0, self._requests.max_frame_bytes) >= 0
-        except MalformedError:
-            return True
+        # A word is answered as soon as it is complete.
+        is_word = self._begins_with_word(unread)
+        return not is_word and has_frame(unread, self._requests.max_frame_bytes)

@@ -358,6 +358,12 @@ def _zab_state(inspector: Inspector, _arguments: dict[str, str]) -> Answer:
     return {"voting": False, "zabstate": state}
 
 
+def _top(inspector: Inspector, _arguments: dict[str, str]) -> Steps:
+    """Return the busiest clients, paths and operations of the last minute."""
+    found = yield from inspector.busiest()
+    return dict(found)
+
+
 def _constant(**answer: object) -> Command:
     """Return a command that always returns the same answer."""
     return lambda _inspector, _arguments: dict(answer)
@@ -388,6 +394,7 @@ _TABLE: tuple[tuple[tuple[str, ...], Command], ...] = (
     (("stat_reset", "srst"), _reset_stats),
     (("observers", "obsr"), _constant(synced_observers=0, observers=[])),
     (("system_properties", "sysp"), lambda inspector, _: dict(inspector.config.settings)),
+    (("top", "topk"), _top),
     (("voting_view",), _constant(current_config={})),
     (("watches", "wchc"), _watches),
     (("watches_by_path", "wchp"), _watches_by_path),
@@ -415,5 +422,5 @@ READ_ONLY_COMMANDS = frozenset({*_PRIMARY} - FULL_COMMANDS)
 """The commands for which the role read-only is enough. All others need the role full, also those of
 ``backup``."""
 
-_LARGE = frozenset({"dump", "watches", "watches_by_path", "watch_details"})
-"""The commands that copy the keys of a table (``answers.Answer``)."""
+_LARGE = frozenset({"dump", "top", "watches", "watches_by_path", "watch_details"})
+"""The commands that copy a table or its keys (``answers.Answer``)."""

@@ -4,6 +4,7 @@ Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and
 ``server.command`` package for the format of the answers.
 """
 
+import json
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
@@ -20,8 +21,8 @@ TRACE_MASK_WORD = b"stmk"
 TRACE_MASK_BYTES = 8
 """The length of the trace mask after ``stmk``, a big-endian number."""
 
-LARGE_WORDS = frozenset({"dump", "wchc", "wchp"})
-"""The words whose answers copy the keys of a table (``answers.Answer.is_large``)."""
+LARGE_WORDS = frozenset({"dump", "topk", "wchc", "wchp"})
+"""The words whose answers copy a table or its keys (``answers.Answer.is_large``)."""
 
 
 def answer(word: str, whitelist: Collection[str], inspector: Inspector) -> Iterator[bytes]:
@@ -226,6 +227,13 @@ def _gtmk(inspector: Inspector) -> Iterator[str]:
     yield str(inspector.trace_mask)
 
 
+def _topk(inspector: Inspector) -> Iterator[str]:
+    """Yield JSON in ASCII, so that no path can control the terminal of an operator."""
+    found = yield from _paused(inspector.busiest())
+    yield from json.JSONEncoder(indent=1).iterencode(found)
+    yield "\n"
+
+
 def _wchs(inspector: Inspector) -> Iterator[str]:
     summary = inspector.watch_summary()
     yield (
@@ -270,6 +278,7 @@ _ANSWERS: dict[str, Callable[[Inspector], Iterator[str]]] = {
     "srvr": _srvr,
     "stat": _stat,
     "stmk": _gtmk,
+    "topk": _topk,
     "wchc": _wchc,
     "wchp": _wchp,
     "wchs": _wchs,

@@ -25,6 +25,7 @@ from zoolet.model.build import KIND
 from zoolet.model.codes import OpCode, WatchMode
 from zoolet.process.user import user_name
 from zoolet.server.common.ensemble_view import EnsembleView
+from zoolet.server.common.samples import Sample
 from zoolet.server.common.stats import ConnectionStats, ServerStats
 from zoolet.server.operator.version import FULL_VERSION
 from zoolet.server.zoo_cfg.config import Config
@@ -115,6 +116,10 @@ class Subject(Protocol):
         """Return the number of replies that wait for the disk, for each connection with any."""
         ...
 
+    def recent_samples(self) -> tuple[list[Sample], float, int]:
+        """Return the samples of the last minute, the seconds that they cover, and the gap."""
+        ...
+
     def wall_ms_of(self, monotonic_ms: int) -> int:
         """Return a time of the monotonic clock as milliseconds since the epoch."""
         ...
@@ -136,6 +141,7 @@ class Inspector:
         self.trace_mask = DEFAULT_TRACE_MASK
         self._subject = subject
         self._started_ms = started_ms
+        self._busiest: tuple[int, dict[str, object]] | None = None
 
     # --- The server
 
@@ -325,6 +331,19 @@ class Inspector:
         for connection in tuple(self._subject.connections):
             connection.stats = ConnectionStats()
             yield None
+
+    def busiest(self) -> Generator[None, None, dict[str, object]]:
+        """Return the busiest clients, paths and operations of the last minute, as estimates.
+
+        The answer may be a second old: otherwise, frequent questions would slow the server down.
+        """
+        from zoolet.server.operator.busiest import busiest  # noqa: PLC0415 -- rarely asked
+
+        second = self._subject.now_ms // 1000
+        if self._busiest is None or self._busiest[0] != second:
+            found = yield from busiest(*self._subject.recent_samples())
+            self._busiest = (second, found)
+        return self._busiest[1]
 
     def sessions_by_expiry(self) -> Generator[None, None, dict[int, list[int]]]:
         """Return session ids by the end of the tick in which they expire, in ms since the epoch."""

@@ -19,6 +19,7 @@ from zoolet.model.errors import RequestError
 from zoolet.model.requests import SetWatches
 from zoolet.server.common.clock import MS_PER_S, Clock
 from zoolet.server.common.ensemble_view import EnsembleView
+from zoolet.server.common.samples import Sample
 from zoolet.server.common.scheduler import STEP_COST_US, Scheduler
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.connections.batches import EVERYTHING, NOTHING, Batch
@@ -250,6 +251,11 @@ class RequestProcessor(Requests):
             connection = cast("Connection", hold.connection)
             counts[connection] = counts.get(connection, 0) + hold.count
         return counts
+
+    def recent_samples(self) -> tuple[list[Sample], float, int]:
+        """Return the samples of the last minute, the seconds that they cover, and the gap."""
+        samples, covered_s = self.sampler.recent(self.scheduler.now_s())
+        return samples, covered_s, self.sampler.gap
 
     @property
     def now_ms(self) -> int:

@@ -109,13 +109,14 @@ def test_each_command_has_a_role() -> None:
         "set_trace_mask",
         "stat_reset",
     } == admin.FULL_COMMANDS
-    assert len(admin.READ_ONLY_COMMANDS) == 23
+    assert len(admin.READ_ONLY_COMMANDS) == 24
     needed = admin.needed_role("/commands")
 
     def role(path: str) -> Role:
         return needed(Request("GET", path, {}, {}, ""))
 
     read_only = ["", "/", "/ruok", "/stat", "/stats", "/dump", "/watch_details", "/mntr", "/icfg"]
+    read_only += ["/top", "/topk"]
     full = ["/snapshot", "/snap", "/restore", "/rest", "/stmk", "/crst", "/srst", "/orst", "/new"]
     assert {role(f"/commands{path}") for path in read_only} == {Role.READ_ONLY}
     assert {role(f"/commands{path}") for path in [*full, "/../x", "//ruok", "/ruok/"]} == {
