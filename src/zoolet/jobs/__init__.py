@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
+    from zoolet.jobs.overview.job_lists import JobList, job_lists, jobs_in
+    from zoolet.jobs.overview.overview import Overview, explain_job, queue_overview
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.retrying import RetriedJobs
     from zoolet.jobs.queue.taking import TakeResult
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.failure_notes import FailureReason, JobFailure
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_filters import JobFilter
+    from zoolet.jobs.records.job_names import JobName
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
     from zoolet.jobs.records.limits import Limit
@@ -147,6 +150,8 @@ __all__ = [
     "JobFilter",
     "JobHistory",
     "JobHooks",
+    "JobList",
+    "JobName",
     "JobNotFoundError",
     "JobQueue",
     "JobRequest",
@@ -163,6 +168,7 @@ __all__ = [
     "Missed",
     "Origin",
     "Overlap",
+    "Overview",
     "OwnershipLostError",
     "PartialResult",
     "Place",
@@ -203,6 +209,10 @@ __all__ = [
     "WorkerHealth",
     "WorkerQueue",
     "current_job",
+    "explain_job",
+    "job_lists",
+    "jobs_in",
+    "queue_overview",
     "task",
 ]
 
@@ -252,6 +262,8 @@ _MODULES = {
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
     "JobFilter": "zoolet.jobs.records.job_filters",
     "JobHistory": "zoolet.jobs.history.job_history",
+    "JobList": "zoolet.jobs.overview.job_lists",
+    "JobName": "zoolet.jobs.records.job_names",
     "JobNotFoundError": "zoolet.jobs.errors",
     "JobQueue": "zoolet.jobs.queue.queue",
     "JobRequest": "zoolet.jobs.records.job_requests",
@@ -268,6 +280,7 @@ _MODULES = {
     "Missed": "zoolet.jobs.records.schedules",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
+    "Overview": "zoolet.jobs.overview.overview",
     "OwnershipLostError": "zoolet.jobs.errors",
     "PartialResult": "zoolet.jobs.dispatcher.maps",
     "Place": "zoolet.jobs.records.transitions",
@@ -309,6 +322,10 @@ _MODULES = {
     "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerQueue": "zoolet.jobs.worker.served_queues",
     "current_job": "zoolet.jobs.context.current_job",
+    "explain_job": "zoolet.jobs.overview.overview",
+    "job_lists": "zoolet.jobs.overview.job_lists",
+    "jobs_in": "zoolet.jobs.overview.job_lists",
+    "queue_overview": "zoolet.jobs.overview.overview",
     "task": "zoolet.jobs.tasks.task",
 }
 """The module of each public name. The module is imported when the name is first used (PEP 562).
