@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
+    from zoolet.jobs.overview.attempts import JobAttempt, attempt_duration_ms, attempts_of
     from zoolet.jobs.overview.job_lists import JobList, job_lists, jobs_in
     from zoolet.jobs.overview.overview import Overview, explain_job, queue_overview
     from zoolet.jobs.queue.queue import JobQueue
@@ -143,6 +144,7 @@ __all__ = [
     "HistoryPosition",
     "InvalidJobError",
     "Job",
+    "JobAttempt",
     "JobCancelledError",
     "JobError",
     "JobFailedError",
@@ -208,6 +210,8 @@ __all__ = [
     "WorkerGoneError",
     "WorkerHealth",
     "WorkerQueue",
+    "attempt_duration_ms",
+    "attempts_of",
     "current_job",
     "explain_job",
     "job_lists",
@@ -255,6 +259,7 @@ _MODULES = {
     "HistoryPosition": "zoolet.jobs.history.entries",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
+    "JobAttempt": "zoolet.jobs.overview.attempts",
     "JobCancelledError": "zoolet.jobs.errors",
     "JobError": "zoolet.jobs.errors",
     "JobHooks": "zoolet.jobs.hooks.job_hooks",
@@ -321,6 +326,8 @@ _MODULES = {
     "WorkerGoneError": "zoolet.jobs.errors",
     "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerQueue": "zoolet.jobs.worker.served_queues",
+    "attempt_duration_ms": "zoolet.jobs.overview.attempts",
+    "attempts_of": "zoolet.jobs.overview.attempts",
     "current_job": "zoolet.jobs.context.current_job",
     "explain_job": "zoolet.jobs.overview.overview",
     "job_lists": "zoolet.jobs.overview.job_lists",
