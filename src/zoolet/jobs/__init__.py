@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
+    from zoolet.jobs.overview.attempts import JobAttempt, attempt_duration_ms, attempts_of
+    from zoolet.jobs.overview.job_lists import JobList, job_lists, jobs_in
+    from zoolet.jobs.overview.overview import Overview, explain_job, queue_overview
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.retrying import RetriedJobs
     from zoolet.jobs.queue.taking import TakeResult
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.failure_notes import FailureReason, JobFailure
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_filters import JobFilter
+    from zoolet.jobs.records.job_names import JobName
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
     from zoolet.jobs.records.limits import Limit
@@ -140,6 +144,7 @@ __all__ = [
     "HistoryPosition",
     "InvalidJobError",
     "Job",
+    "JobAttempt",
     "JobCancelledError",
     "JobError",
     "JobFailedError",
@@ -147,6 +152,8 @@ __all__ = [
     "JobFilter",
     "JobHistory",
     "JobHooks",
+    "JobList",
+    "JobName",
     "JobNotFoundError",
     "JobQueue",
     "JobRequest",
@@ -163,6 +170,7 @@ __all__ = [
     "Missed",
     "Origin",
     "Overlap",
+    "Overview",
     "OwnershipLostError",
     "PartialResult",
     "Place",
@@ -202,7 +210,13 @@ __all__ = [
     "WorkerGoneError",
     "WorkerHealth",
     "WorkerQueue",
+    "attempt_duration_ms",
+    "attempts_of",
     "current_job",
+    "explain_job",
+    "job_lists",
+    "jobs_in",
+    "queue_overview",
     "task",
 ]
 
@@ -245,6 +259,7 @@ _MODULES = {
     "HistoryPosition": "zoolet.jobs.history.entries",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
+    "JobAttempt": "zoolet.jobs.overview.attempts",
     "JobCancelledError": "zoolet.jobs.errors",
     "JobError": "zoolet.jobs.errors",
     "JobHooks": "zoolet.jobs.hooks.job_hooks",
@@ -252,6 +267,8 @@ _MODULES = {
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
     "JobFilter": "zoolet.jobs.records.job_filters",
     "JobHistory": "zoolet.jobs.history.job_history",
+    "JobList": "zoolet.jobs.overview.job_lists",
+    "JobName": "zoolet.jobs.records.job_names",
     "JobNotFoundError": "zoolet.jobs.errors",
     "JobQueue": "zoolet.jobs.queue.queue",
     "JobRequest": "zoolet.jobs.records.job_requests",
@@ -268,6 +285,7 @@ _MODULES = {
     "Missed": "zoolet.jobs.records.schedules",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
+    "Overview": "zoolet.jobs.overview.overview",
     "OwnershipLostError": "zoolet.jobs.errors",
     "PartialResult": "zoolet.jobs.dispatcher.maps",
     "Place": "zoolet.jobs.records.transitions",
@@ -308,7 +326,13 @@ _MODULES = {
     "WorkerGoneError": "zoolet.jobs.errors",
     "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerQueue": "zoolet.jobs.worker.served_queues",
+    "attempt_duration_ms": "zoolet.jobs.overview.attempts",
+    "attempts_of": "zoolet.jobs.overview.attempts",
     "current_job": "zoolet.jobs.context.current_job",
+    "explain_job": "zoolet.jobs.overview.overview",
+    "job_lists": "zoolet.jobs.overview.job_lists",
+    "jobs_in": "zoolet.jobs.overview.job_lists",
+    "queue_overview": "zoolet.jobs.overview.overview",
     "task": "zoolet.jobs.tasks.task",
 }
 """The module of each public name. The module is imported when the name is first used (PEP 562).

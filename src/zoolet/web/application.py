@@ -18,6 +18,7 @@ from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
 from zoolet.web.pages import changing, entering, files, live, operations, quotas, recipes, search, servers, sessions, transfers, tree
 from zoolet.web.pages.answers import RefusedError, error_page
+from zoolet.web.pages.jobs import failures, job, listing, queues
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
 
@@ -45,6 +46,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             sweeper.cancel()
             await site.live.close()
             await site.operations.close()
+            site.queue_samples.close()
             await site.clients.close()
             site.uploads.close()
 
@@ -54,6 +56,8 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             await site.close()
     routes += [*operations.routes(), *recipes.routes()]
     routes += [*servers.routes(), *sessions.routes(), *quotas.routes()]
+    for part in (queues, listing, job, failures):
+        routes += part.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, routes=routes)]

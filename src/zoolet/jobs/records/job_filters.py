@@ -22,6 +22,7 @@ class JobFilter:
     Attributes:
         state: jobs in this state.
         task: jobs with this task, ``module:function``.
+        dataset: jobs of this dataset.
         batch: jobs of this batch.
         error: jobs whose last error contains this text, for example the type of an exception;
             upper and lower case differ.
@@ -35,6 +36,7 @@ class JobFilter:
     error: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    dataset: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -42,7 +44,7 @@ class JobFilter:
         Raises:
             InvalidJobError: a value is invalid.
         """
-        for name in ("task", "batch", "error"):
+        for name in ("task", "dataset", "batch", "error"):
             value = getattr(self, name)
             if value is not None and not is_text(value):
                 raise InvalidJobError(f"{name} is {value!r}; it must be a text")
@@ -58,6 +60,7 @@ class JobFilter:
         return (
             self.state in {None, job.state}
             and self.task in {None, job.task}
+            and self.dataset in {None, job.dataset}
             and self.batch in {None, job.batch}
             and (self.error is None or self.error in job.last_error)
             and self._is_in_time(job.finished_ms if job.has_ended else None)
@@ -74,7 +77,10 @@ class JobFilter:
     @property
     def id(self) -> str:
         """The text that identifies the filter in the name of a znode."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
+        values = asdict(self)
+        if self.dataset is None:  # as before filters had a dataset: a retry may be in progress
+            del values["dataset"]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

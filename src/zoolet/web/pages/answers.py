@@ -25,6 +25,21 @@ from zoolet.client import (
     ZooKeeperError,
 )
 from zoolet.exports.lines import ExportError
+from zoolet.jobs import (
+    AccessDeniedError,
+    BatchExistsError,
+    DisconnectedError,
+    JobError,
+    JobNotFoundError,
+    JobTakenError,
+    JobTimeoutError,
+    ScheduleExistsError,
+    UnknownBatchError,
+    UnknownDatasetError,
+    UnknownLimitError,
+    UnknownQueueError,
+    UnknownScheduleError,
+)
 from zoolet.web.clusters.clients import TooManyClientsError
 from zoolet.web.clusters.lists import TooManyChildrenError
 from zoolet.web.live.streams import TooManyStreamsError
@@ -48,6 +63,18 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (BadVersionError, 409),
     (NodeExistsError, 409),
     (NotEmptyError, 409),
+    (UnknownQueueError, 404),
+    (UnknownBatchError, 404),
+    (UnknownDatasetError, 404),
+    (UnknownLimitError, 404),
+    (UnknownScheduleError, 404),
+    (JobNotFoundError, 404),
+    (AccessDeniedError, 403),
+    (BatchExistsError, 409),
+    (ScheduleExistsError, 409),
+    (JobTakenError, 409),
+    (JobTimeoutError, 504),
+    (DisconnectedError, 503),
     (InvalidAclError, 400),
     (ValueError, 400),
     (TooManyChildrenError, 413),
@@ -61,6 +88,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (ConnectionLossError, 503),
     (DeadlineError, 504),
     (ZooKeeperError, 502),
+    (JobError, 502),
     (OSError, 503),
 )
 """The status of each error; the first that fits counts."""
@@ -74,6 +102,7 @@ EXPECTED: Final = (
     TooManyOperationsError,
     OperationError,
     ExportError,
+    JobError,
     OSError,
 )
 """The errors that a page explains."""

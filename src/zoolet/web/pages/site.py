@@ -16,6 +16,7 @@ from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.jobs.samples import QueueSamples
 from zoolet.web.live.hub import Hub
 from zoolet.web.operations.registry import Operations
 from zoolet.web.operations.uploads import Uploads
@@ -54,6 +55,7 @@ class Site:
         sampler: the samples of all servers.
         history: the charts of the last hour.
         sessions: the sessions of the clusters.
+        queue_samples: the samples of queues that somebody looks at.
     """
 
     settings: WebSettings
@@ -73,12 +75,14 @@ class Site:
     sampler: Sampler = field(init=False)
     history: History = field(init=False)
     sessions: Sessions = field(init=False)
+    queue_samples: QueueSamples = field(init=False)
 
     def __post_init__(self) -> None:
+        self.queue_samples = QueueSamples(self.lists, self.now_s, self.time_s)
         self.clients = Clients(
             self.settings.zookeeper_tls,
             self.settings.connect_timeout_ms / 1000,
-            self.lists.forget,
+            self._forget,
             self.now_s,
         )
         self.live = Hub(self.clients, self.lists, self.now_s, self.time_s)
@@ -90,6 +94,11 @@ class Site:
         self.sampler = Sampler(self.asker, self.time_s)
         self.history = History(self.sampler, self.time_s)
         self.sessions = Sessions(self.asker, self.now_s)
+
+    def _forget(self, number: int) -> None:
+        """Forget what a connection that is closed has read."""
+        self.lists.forget(number)
+        self.queue_samples.forget(number)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""

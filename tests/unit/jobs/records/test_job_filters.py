@@ -11,7 +11,7 @@ from zoolet.jobs.records.job_filters import RetryRecord
 
 
 def ended(at_ms: int = 100, error: str = "ValueError: no", **changes: Any) -> Job:
-    draft = Job.draft(JobRequest("m:f", **changes), "s", 1, batch="b")
+    draft = Job.draft(JobRequest("m:f", "d", "g", **changes), "s", 1, batch="b")
     return draft.ended_by(at_ms, error)
 
 
@@ -23,6 +23,8 @@ def ended(at_ms: int = 100, error: str = "ValueError: no", **changes: Any) -> Jo
         ({"state": JobState.PENDING}, False),
         ({"task": "m:f"}, True),
         ({"task": "m:g"}, False),
+        ({"dataset": "d"}, True),
+        ({"dataset": "e"}, False),
         ({"batch": "b"}, True),
         ({"batch": "c"}, False),
         ({"error": "ValueError"}, True),
@@ -45,7 +47,11 @@ def test_a_time_selects_only_jobs_that_have_ended() -> None:
 
 def test_a_filter_has_an_id() -> None:
     assert JobFilter(task="a").id == JobFilter(task="a").id
-    assert JobFilter(task="a").id != JobFilter(batch="a").id
+    assert JobFilter(task="a").id != JobFilter(dataset="a").id
+
+
+def test_the_id_of_a_filter_without_a_dataset_stays_for_retries_in_progress() -> None:
+    assert JobFilter(task="a").id == "9a4ed20d76670a815225f4ec058a502e"
 
 
 @pytest.mark.parametrize("values", [{"task": 1}, {"error": "\ud800"}, {"since_ms": -1}])
