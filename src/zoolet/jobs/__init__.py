@@ -63,6 +63,14 @@ if TYPE_CHECKING:
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
+    from zoolet.jobs.queue.changing import (
+        ChangedJobs,
+        ChangeProgress,
+        JobChanges,
+        JobCount,
+        UnfinishedChange,
+    )
+    from zoolet.jobs.queue.pausing import Pause, PauseKind, Pauses
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.retrying import RetriedJobs
     from zoolet.jobs.queue.taking import TakeResult
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.dependencies import When
     from zoolet.jobs.records.failure_notes import FailureReason, JobFailure
     from zoolet.jobs.records.job import Job
+    from zoolet.jobs.records.job_changes import JobChange
     from zoolet.jobs.records.job_filters import JobFilter
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
@@ -116,6 +125,8 @@ __all__ = [
     "BatchIncompleteError",
     "BatchProgress",
     "BatchedTask",
+    "ChangeProgress",
+    "ChangedJobs",
     "ConnectError",
     "ConnectionSettings",
     "Control",
@@ -141,6 +152,9 @@ __all__ = [
     "InvalidJobError",
     "Job",
     "JobCancelledError",
+    "JobChange",
+    "JobChanges",
+    "JobCount",
     "JobError",
     "JobFailedError",
     "JobFailure",
@@ -165,6 +179,9 @@ __all__ = [
     "Overlap",
     "OwnershipLostError",
     "PartialResult",
+    "Pause",
+    "PauseKind",
+    "Pauses",
     "Place",
     "Progress",
     "QueueFullError",
@@ -191,6 +208,7 @@ __all__ = [
     "TakeResult",
     "Task",
     "TlsFiles",
+    "UnfinishedChange",
     "UnknownBatchError",
     "UnknownDatasetError",
     "UnknownLimitError",
@@ -221,6 +239,8 @@ _MODULES = {
     "BatchIncompleteError": "zoolet.jobs.dispatcher.batch",
     "BatchProgress": "zoolet.jobs.dispatcher.batch_progress",
     "BatchedTask": "zoolet.jobs.tasks.batched",
+    "ChangeProgress": "zoolet.jobs.queue.changing",
+    "ChangedJobs": "zoolet.jobs.queue.changing",
     "ConnectError": "zoolet.jobs.errors",
     "ConnectionSettings": "zoolet.client.connecting.settings",
     "Control": "zoolet.jobs.records.control",
@@ -246,6 +266,9 @@ _MODULES = {
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
     "JobCancelledError": "zoolet.jobs.errors",
+    "JobChange": "zoolet.jobs.records.job_changes",
+    "JobChanges": "zoolet.jobs.queue.changing",
+    "JobCount": "zoolet.jobs.queue.changing",
     "JobError": "zoolet.jobs.errors",
     "JobHooks": "zoolet.jobs.hooks.job_hooks",
     "JobFailure": "zoolet.jobs.records.failure_notes",
@@ -270,6 +293,9 @@ _MODULES = {
     "Overlap": "zoolet.jobs.records.schedules",
     "OwnershipLostError": "zoolet.jobs.errors",
     "PartialResult": "zoolet.jobs.dispatcher.maps",
+    "Pause": "zoolet.jobs.queue.pausing",
+    "PauseKind": "zoolet.jobs.queue.pausing",
+    "Pauses": "zoolet.jobs.queue.pausing",
     "Place": "zoolet.jobs.records.transitions",
     "Progress": "zoolet.jobs.records.progress",
     "QueueFullError": "zoolet.jobs.errors",
@@ -297,6 +323,7 @@ _MODULES = {
     "TakeResult": "zoolet.jobs.queue.taking",
     "Task": "zoolet.jobs.tasks.task",
     "TlsFiles": "zoolet.client.connecting.tls_files",
+    "UnfinishedChange": "zoolet.jobs.queue.changing",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownDatasetError": "zoolet.jobs.errors",
     "UnknownLimitError": "zoolet.jobs.errors",

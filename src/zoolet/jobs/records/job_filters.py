@@ -1,17 +1,16 @@
-"""Filters of jobs, and the value of a znode ``retries/<id>``: a retry that is in progress.
+"""Filters of jobs.
 
 This module imports `zoolet.jobs.errors` and other modules of its package.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_text
-from zoolet.jobs.records.json_values import decode_object
 from zoolet.jobs.records.transitions import JobState
 
 
@@ -22,6 +21,7 @@ class JobFilter:
     Attributes:
         state: jobs in this state.
         task: jobs with this task, ``module:function``.
+        dataset: jobs of this dataset.
         batch: jobs of this batch.
         error: jobs whose last error contains this text, for example the type of an exception;
             upper and lower case differ.
@@ -35,6 +35,7 @@ class JobFilter:
     error: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    dataset: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -42,7 +43,7 @@ class JobFilter:
         Raises:
             InvalidJobError: a value is invalid.
         """
-        for name in ("task", "batch", "error"):
+        for name in ("task", "dataset", "batch", "error"):
             value = getattr(self, name)
             if value is not None and not is_text(value):
                 raise InvalidJobError(f"{name} is {value!r}; it must be a text")
@@ -58,6 +59,7 @@ class JobFilter:
         return (
             self.state in {None, job.state}
             and self.task in {None, job.task}
+            and self.dataset in {None, job.dataset}
             and self.batch in {None, job.batch}
             and (self.error is None or self.error in job.last_error)
             and self._is_in_time(job.finished_ms if job.has_ended else None)
@@ -74,29 +76,32 @@ class JobFilter:
     @property
     def id(self) -> str:
         """The text that identifies the filter in the name of a znode."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
+        values = asdict(self)
+        if self.dataset is None:  # as before filters had a dataset: a retry may be in progress
+            del values["dataset"]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
-
-@dataclass(frozen=True, slots=True)
-class RetryRecord:
-    """The value of a znode ``retries/<id>``, which exists while a retry is in progress.
-
-    Attributes:
-        began_ms: the time when the retry began, by the server's clock. Jobs that ended later are
-            not retried, so that each job is retried one time.
-    """
-
-    began_ms: int
+    def __str__(self) -> str:
+        """Return a text for people, like "task m:f, error ValueError"; "all" without conditions."""
+        values = [(name, value) for name, value in asdict(self).items() if value is not None]
+        return ", ".join(f"{name} {value}" for name, value in values) or "all"
 
     @classmethod
-    def decode(cls, data: bytes) -> Self | None:
-        """Decode the value, which any program may have written; None if it is invalid."""
-        began_ms = decode_object(data).get("began_ms")
-        return cls(began_ms) if isinstance(began_ms, int) and _is_time(began_ms) else None
+    def from_json(cls, value: object) -> Self:
+        """Return the filter of a JSON object, which any program may have written.
 
-    def encode(self, selected: JobFilter) -> bytes:
-        """Return the value; the filter is for people who look at the znode."""
-        return json.dumps({"began_ms": self.began_ms, "filter": asdict(selected)}).encode()
+        Raises:
+            ValueError: the value is not a valid filter.
+        """
+        if not isinstance(value, dict) or not value.keys() <= _NAMES:
+            raise ValueError("it is not an object with the conditions of a filter")
+        values: dict[str, Any] = dict(value)
+        if values.get("state") is not None:
+            values["state"] = JobState(values["state"])
+        return cls(**values)
+
+
+_NAMES = frozenset(spec.name for spec in fields(JobFilter))
 
 
 def _is_time(value: object) -> bool:
