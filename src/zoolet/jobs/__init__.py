@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
+    from zoolet.jobs.overview.job_lists import JobList, job_lists, jobs_in
+    from zoolet.jobs.overview.overview import Overview, explain_job, queue_overview
     from zoolet.jobs.queue.changing import (
         ChangedJobs,
         ChangeProgress,
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.job import Job
     from zoolet.jobs.records.job_changes import JobChange
     from zoolet.jobs.records.job_filters import JobFilter
+    from zoolet.jobs.records.job_names import JobName
     from zoolet.jobs.records.job_requests import JobRequest
     from zoolet.jobs.records.job_values import AttemptError, AttemptOutput
     from zoolet.jobs.records.limits import Limit
@@ -161,6 +164,8 @@ __all__ = [
     "JobFilter",
     "JobHistory",
     "JobHooks",
+    "JobList",
+    "JobName",
     "JobNotFoundError",
     "JobQueue",
     "JobRequest",
@@ -177,6 +182,7 @@ __all__ = [
     "Missed",
     "Origin",
     "Overlap",
+    "Overview",
     "OwnershipLostError",
     "PartialResult",
     "Pause",
@@ -221,6 +227,10 @@ __all__ = [
     "WorkerHealth",
     "WorkerQueue",
     "current_job",
+    "explain_job",
+    "job_lists",
+    "jobs_in",
+    "queue_overview",
     "task",
 ]
 
@@ -275,6 +285,8 @@ _MODULES = {
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
     "JobFilter": "zoolet.jobs.records.job_filters",
     "JobHistory": "zoolet.jobs.history.job_history",
+    "JobList": "zoolet.jobs.overview.job_lists",
+    "JobName": "zoolet.jobs.records.job_names",
     "JobNotFoundError": "zoolet.jobs.errors",
     "JobQueue": "zoolet.jobs.queue.queue",
     "JobRequest": "zoolet.jobs.records.job_requests",
@@ -291,6 +303,7 @@ _MODULES = {
     "Missed": "zoolet.jobs.records.schedules",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
+    "Overview": "zoolet.jobs.overview.overview",
     "OwnershipLostError": "zoolet.jobs.errors",
     "PartialResult": "zoolet.jobs.dispatcher.maps",
     "Pause": "zoolet.jobs.queue.pausing",
@@ -336,6 +349,10 @@ _MODULES = {
     "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerQueue": "zoolet.jobs.worker.served_queues",
     "current_job": "zoolet.jobs.context.current_job",
+    "explain_job": "zoolet.jobs.overview.overview",
+    "job_lists": "zoolet.jobs.overview.job_lists",
+    "jobs_in": "zoolet.jobs.overview.job_lists",
+    "queue_overview": "zoolet.jobs.overview.overview",
     "task": "zoolet.jobs.tasks.task",
 }
 """The module of each public name. The module is imported when the name is first used (PEP 562).

@@ -22,7 +22,7 @@ from zoolet.jobs import (
     JobState,
     Worker,
 )
-from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.overview import explain_job
 from zoolet.jobs.records.task_names import MERGE_TASK
 from zoolet.jobs.records.transitions import Place
 
@@ -127,7 +127,7 @@ def test_a_job_that_is_not_allowed_waits_and_nothing_of_it_is_imported(
     jobs = all_results(dispatcher.submit_batch(good * 5))
     assert {job.result for job in jobs} == {"sent", 2}
     assert dispatcher.queue.counts()["unowned"] == len(refused)
-    whys = [explain(dispatcher.queue, dispatcher.job(name)) for name in batch.names]
+    whys = [explain_job(dispatcher.queue, dispatcher.job(name)) for name in batch.names]
     assert ["no worker allows it" in why for why in whys] == [True] * len(refused)
     assert "the task 'allowed_evil:run' is not allowed by --tasks allowed_mail:*" in whys[0]
     assert "only built-in loaders are allowed" in whys[4]
@@ -256,7 +256,7 @@ def test_a_report_of_another_program_does_not_end_an_overview(
     for value in [*reports, {"tasks": []}]:
         path = f"{ROOT}/workers/odd"
         client.create(path, json.dumps(value).encode(), ephemeral=True)
-        why = explain(dispatcher.queue, dispatcher.job(name))
+        why = explain_job(dispatcher.queue, dispatcher.job(name))
         assert ("no worker allows it" in why) == (value == {"tasks": []})
         client.delete(path)
 

@@ -14,7 +14,7 @@ from tests.support.limited_jobs import START_MS, Clock
 from tests.support.waiting import wait_until
 from zoolet.jobs import Batch, Dispatcher, Job, JobQueue, JobRequest, JobState, QueueSettings
 from zoolet.jobs.housekeeping.releasing import MULTIS_AT_ONCE, Releaser
-from zoolet.jobs.overview.overview import explain, overview
+from zoolet.jobs.overview.overview import explain_job, queue_overview
 from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.queue.moves import Move
 from zoolet.jobs.records.dependencies import Dependencies
@@ -94,7 +94,7 @@ def test_a_delayed_job_is_deferred_and_is_released_in_time(queue: JobQueue, cloc
     assert late.name.rpartition("-")[2] < ready.name.rpartition("-")[2]
     assert queue.counts() == {"deferred": 1, "unowned": 1, "owned": 0, "done": 0}
     assert queue.states()[JobState.PENDING] == 2
-    assert explain(queue, queue.find(late.name)) == "its start time is in 90 s"
+    assert explain_job(queue, queue.find(late.name)) == "its start time is in 90 s"
     found = releaser(queue)
     left_s = drain(found)
     assert left_s is not None
@@ -128,7 +128,7 @@ def test_a_retry_with_a_delay_is_deferred(queue: JobQueue, clock: Clock) -> None
     [job] = take_all(queue)
     queue.fail(job, "trouble")
     assert places(queue) == {submission.name: Place.DEFERRED}
-    assert "the back-off" in explain(queue, queue.find(submission.name))
+    assert "the back-off" in explain_job(queue, queue.find(submission.name))
     assert_indexed(queue)
     clock.now_ms += 1000
     drain(releaser(queue))
@@ -149,7 +149,7 @@ def test_jobs_of_a_batch_wait_in_deferred_until_the_other_is_done(
     found = releaser(queue)
     drain(found)
     assert {places(queue)[name] for name in second.names} == {Place.DEFERRED}
-    assert "until first is done" in explain(queue, queue.find(second.names[0]))
+    assert "until first is done" in explain_job(queue, queue.find(second.names[0]))
     [job] = take_all(queue)
     queue.finish(job, 1)
     found = releaser(queue)
@@ -280,8 +280,8 @@ def test_a_worker_takes_no_more_than_it_wants_and_leaves_the_others(queue: JobQu
 def test_deferred_jobs_are_cancelled_retried_listed_and_counted(queue: JobQueue) -> None:
     [submission] = queue.submit([request(not_before_ms=START_MS + 1000)])
     assert [job.name for job in queue.jobs()] == [submission.name]
-    assert overview(queue).total(Place.DEFERRED) == 1
-    assert "its start time is in" in overview(queue).why
+    assert queue_overview(queue).total(Place.DEFERRED) == 1
+    assert "its start time is in" in queue_overview(queue).why
     [job] = queue.cancel([submission.name])
     assert job.state is JobState.FAILED
     assert_indexed(queue)

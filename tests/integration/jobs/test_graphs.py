@@ -26,7 +26,7 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.overview.graphs import DEPTH, MOST_NODES, tree
-from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.overview import explain_job
 from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.transitions import Place
@@ -108,7 +108,7 @@ def test_the_condition_decides(
     keeper = Housekeeper(local.queue)
     keeper.work()
     assert {place(local, name) for name in waiting.names} == {Place.DEFERRED}
-    why = explain(local.queue, local.queue.find(waiting.names[0]))
+    why = explain_job(local.queue, local.queue.find(waiting.names[0]))
     assert str(when) in why
     for name, is_failed in zip(names, fails, strict=True):
         assert {place(local, name) for name in waiting.names} == {Place.DEFERRED}

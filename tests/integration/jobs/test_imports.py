@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.jobs import WorkerProcess, next_result, write_tasks
 from zoolet.jobs import Batch, Dispatcher, Job, JobRequest, JobState
-from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.overview import explain_job
 
 CODE = "def task(group, parameters):\n    return 'deployed'\n"
 
@@ -59,7 +59,7 @@ def test_a_job_that_comes_before_its_code_is_done_when_the_code_is_there(
     job = tried(dispatcher, batch)
     assert (job.attempts, job.state) == (0, JobState.PENDING)
     assert "cannot be imported" in job.errors[0].message
-    assert "no worker could import its task" in explain(dispatcher.queue, job) or job.worker
+    assert "no worker could import its task" in explain_job(dispatcher.queue, job) or job.worker
     code.write_text(CODE)
     done = next_result(batch)
     assert (done.state, done.result, done.attempts) == (JobState.SUCCESSFUL, "deployed", 1)

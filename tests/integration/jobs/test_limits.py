@@ -32,7 +32,7 @@ from zoolet.jobs import (
 from zoolet.jobs.housekeeping.limit_releases import RELEASED_S
 from zoolet.jobs.housekeeping.releasing import Releaser
 from zoolet.jobs.limits.table import Limits, LimitTable
-from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.overview import explain_job
 from zoolet.jobs.records.transitions import Place
 
 
@@ -56,7 +56,7 @@ def test_no_more_jobs_start_than_the_limit_allows(queue: JobQueue) -> None:
     assert len(jobs) == 2
     assert queue.counts() == {"deferred": 3, "unowned": 0, "owned": 2, "done": 0}
     assert_consistent(queue)
-    assert "the limit two" in explain(queue, queue.find(names[-1]))
+    assert "the limit two" in explain_job(queue, queue.find(names[-1]))
     found = releaser(queue)
     release(found)
     assert queue.counts()["unowned"] == 0

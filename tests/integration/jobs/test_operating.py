@@ -19,7 +19,7 @@ from tests.support.waiting import WAIT_S, wait_until
 from zoolet.cli import main
 from zoolet.console.printing import Printer
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest
-from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.overview import explain_job
 from zoolet.jobs.overview.top import top
 from zoolet.jobs.znodes.server_clock import wall_clock_ms
 
@@ -132,17 +132,17 @@ def test_why_a_job_waits(
     queue = dispatcher.queue
     first = dispatcher.submit_batch([JobRequest("pipe_tasks:spin", "d", "1", {"s": 600}, 5)])
     chained = dispatcher.submit_batch(numbered(1), after=first)
-    explained = explain(queue, queue.find(chained.names[0]))
+    explained = explain_job(queue, queue.find(chained.names[0]))
     assert explained == f"its batch {chained.name} waits until {first.name} is done"
     start_worker()
     wait_until(lambda: queue.find(first.names[0]).state == "RUNNING", "the first job's start")
-    assert "runs its task" in explain(queue, queue.find(first.names[0]))
+    assert "runs its task" in explain_job(queue, queue.find(first.names[0]))
     waits = dispatcher.submit_batch([JobRequest("pipe_tasks:echo", "d", "2")])
-    busy = explain(queue, queue.find(waits.names[0]))
+    busy = explain_job(queue, queue.find(waits.names[0]))
     assert busy == "all 1 executors are busy, with 1 jobs"
     first.cancel()
     all_results(waits)
-    assert explain(queue, queue.find(waits.names[0])) == "it has succeeded"
+    assert explain_job(queue, queue.find(waits.names[0])) == "it has succeeded"
 
 
 def test_top_shows_a_queue_in_a_terminal(

@@ -24,7 +24,7 @@ from tests.support.jobs import (
 )
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.jobs import Batch, Dispatcher, JobQueue, JobRequest, Limit, Worker, WorkerQueue
-from zoolet.jobs.overview.overview import overview
+from zoolet.jobs.overview.overview import queue_overview
 from zoolet.jobs.records.transitions import Place
 
 A, B, C = "/jobs/a", "/jobs/b", "/jobs/c"
@@ -112,7 +112,7 @@ def test_executors_are_divided_by_the_weights(
     assert f"queues {A} (weight 3), {B} (weight 1) on " in worker.started
     wait_until(lambda: sum(map(running, two)) == 4, "four jobs")
     assert [running(one) for one in two] == [3, 1]
-    [report] = overview(two[1].queue).workers.values()
+    [report] = queue_overview(two[1].queue).workers.values()
     assert (report["executors"], report["weight"], report["weights"]) == (4, 1, 4)
     for one in blocked:
         one.release()

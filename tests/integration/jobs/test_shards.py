@@ -26,7 +26,7 @@ from zoolet.jobs import (
 )
 from zoolet.jobs.housekeeping import removal
 from zoolet.jobs.housekeeping.removal import Remover
-from zoolet.jobs.overview.overview import explain, overview
+from zoolet.jobs.overview.overview import explain_job, queue_overview
 from zoolet.jobs.records import job_names
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.results.reader import ResultReader
@@ -184,7 +184,7 @@ def test_an_overview_counts_by_pages(queue: JobQueue) -> None:
     queue.submit([JobRequest("m:f", "d", str(n), priority=n % 2) for n in range(20)])
     job = queue.own_job(queue.waiting()[0].name, "w")
     queue.finish(job, 1)
-    found = overview(queue)
+    found = queue_overview(queue)
     assert found.counts == {
         "deferred": Counter(),
         "unowned": Counter({1: 9, 0: 10}),
@@ -194,4 +194,4 @@ def test_an_overview_counts_by_pages(queue: JobQueue) -> None:
     assert found.oldest is not None
     low = queue.find(queue.waiting()[-1].name)
     expected = "9 jobs of greater priority go first, on 1 executors"
-    assert explain(queue, low) == expected
+    assert explain_job(queue, low) == expected

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 from zoolet.cli import main
 from zoolet.jobs import Dispatcher, JobQueue, JobRequest, JobState, Limit, QueueSettings, Worker
 from zoolet.jobs.housekeeping.limit_releases import LimitReleaser
-from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.overview import explain_job
 from zoolet.jobs.queue.oldest_share import ShareSetting
 from zoolet.jobs.records.transitions import Place
 
@@ -109,7 +109,7 @@ def test_an_operator_sees_the_share(dispatcher: Dispatcher, server: Any) -> None
     assert "share of the oldest jobs: 5%" in run(main, ["jobs", "status", *target]).output
     queue.register("w")
     queue.configure(oldest_share_percent=5)
-    assert "of 100 jobs that a worker takes, 5 are the oldest ones" in explain(
+    assert "of 100 jobs that a worker takes, 5 are the oldest ones" in explain_job(
         queue, queue.find(low)
     )
     off = run(main, ["jobs", "configure", *target, "--oldest-share-percent", "0"])

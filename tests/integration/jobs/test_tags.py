@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.jobs import WorkerProcess, all_results, numbered, write_tasks
 from zoolet.jobs import Dispatcher, InvalidJobError, JobRequest, Worker
-from zoolet.jobs.overview.overview import explain
+from zoolet.jobs.overview.overview import explain_job
 from zoolet.jobs.records.transitions import Place
 
 
@@ -32,9 +32,9 @@ def test_a_job_runs_on_a_worker_that_has_its_tags(
     waiting = dispatcher.job(batch.names[0])
     assert waiting.tags == ("gpu", "large")
     said = "no worker has the tags that it requires (gpu, large): start zoolet worker --tag gpu"
-    assert said in explain(dispatcher.queue, waiting)
+    assert said in explain_job(dispatcher.queue, waiting)
     start_worker("--tag", "gpu")
-    assert said in explain(dispatcher.queue, waiting)
+    assert said in explain_job(dispatcher.queue, waiting)
     tagged = start_worker("--tag", "large", "--tag", "gpu", "--tag", "more")
     assert {job.worker for job in all_results(batch)} == {tagged.worker_id}
 

@@ -24,7 +24,7 @@ from zoolet.jobs import (
     Origin,
     Submission,
 )
-from zoolet.jobs.overview.overview import explain, overview
+from zoolet.jobs.overview.overview import explain_job, queue_overview
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.znodes.batch_log import batch_path
@@ -94,8 +94,8 @@ def test_values_in_unowned_become_failed_jobs_and_the_worker_goes_on(
         for value in foreign_values(dispatcher)
     ]
     for name in names:
-        assert explain(queue, queue.find(name))
-    assert overview(queue).total(Place.UNOWNED) == len(names) + 1
+        assert explain_job(queue, queue.find(name))
+    assert queue_overview(queue).total(Place.UNOWNED) == len(names) + 1
     start_worker()
     for name in names:
         job = next_result(Batch(queue, [Submission(name, Origin.NEW)], None, dispatcher.results))
@@ -123,7 +123,7 @@ def test_values_of_batches_control_chains_and_workers_end_nothing(
     client.set(layout.znodes.path(CONTROL), b'{"paused": "yes", "cancellations": "x"}')
     with pytest.raises(JobError, match="record of batch first"):
         dispatcher.batch("first")
-    assert overview(dispatcher.queue).why == ""
+    assert queue_overview(dispatcher.queue).why == ""
     assert_works(dispatcher)
 
 
@@ -156,4 +156,4 @@ def test_the_latest_time_is_accepted_and_holds_up_no_other_job(
     start_worker()
     assert_works(dispatcher)
     assert late.progress()[JobState.PENDING] == 1
-    assert "its start time is in" in explain(dispatcher.queue, dispatcher.job(late.names[0]))
+    assert "its start time is in" in explain_job(dispatcher.queue, dispatcher.job(late.names[0]))

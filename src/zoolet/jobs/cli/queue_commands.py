@@ -25,7 +25,7 @@ from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.jobs.overview.graphs import Node, tree
-from zoolet.jobs.overview.overview import explain, overview
+from zoolet.jobs.overview.overview import explain_job, queue_overview
 from zoolet.jobs.overview.top import top as show_top
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
@@ -160,7 +160,7 @@ def configure(dispatcher: Dispatcher, target: Target, **values: Any) -> None:
 def status(dispatcher: Dispatcher, target: Target) -> None:
     """Show how many jobs are in each state, the workers, and why the oldest job waits."""
     printer = target.printer
-    now = overview(dispatcher.queue)
+    now = queue_overview(dispatcher.queue)
     states = dispatcher.queue.states()
     share_percent = dispatcher.queue.settings.oldest_share_percent
     if printer.is_json:
@@ -294,7 +294,7 @@ def show(
     """Show all data of jobs as JSON, and the reason for their state."""
     for name in names:
         job = dispatcher.job(name)
-        why = explain(dispatcher.queue, job)
+        why = explain_job(dispatcher.queue, job)
         found = {"job": name, "why": why} | _as_json(job)
         graph = None if job.batch is None else tree(dispatcher.queue, name)
         _show_with_graph(target, found, json.dumps(found, indent=2), graph)

@@ -1,4 +1,4 @@
-"""The options that select jobs by task, batch, error and time, and the command that retries jobs.
+"""The options that select jobs by their values and times, and the command that retries jobs.
 
 This module imports click and other packages of `zoolet.jobs`.
 """
@@ -28,6 +28,7 @@ def selecting_options(verb: str) -> tuple[Callable[..., Any], ...]:
     return (
         click.option("--batch", help=f"{verb} only jobs of this batch."),
         click.option("--task", help=f"{verb} only jobs of this task, module:function."),
+        click.option("--dataset", help=f"{verb} only jobs of this dataset."),
         click.option(
             "--error",
             help=f"{verb} only jobs whose last error contains this text, for example the type of an"

@@ -22,6 +22,8 @@ from zoolet.jobs.znodes.batch_log import chain_path
 from zoolet.jobs.znodes.layout import parse_names
 
 SHARDS_AT_ONCE = 32
+UNKNOWN_PRIORITY = -1
+"""The priority under which jobs are counted if their names were not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Overview:
     """The approximate state of a queue at one moment.
 
     Attributes:
-        counts: the number of jobs in each place, by priority.
+        counts: the number of jobs in each place, by priority; by the priority -1 if the names of
+            the jobs were not read (`queue_overview`).
         workers: the report of each registered worker about itself, by the worker's id.
         control: the pauses of the queue and its datasets.
         oldest: the waiting job that was submitted first; None if no job waits.
@@ -51,13 +54,23 @@ class Overview:
         return float(sum(report.get(name, 0) for report in self.workers.values()))
 
 
-def overview(queue: JobQueue) -> Overview:
-    """Return an overview of a queue."""
+def queue_overview(queue: JobQueue, *, most_names: int | None = None) -> Overview:
+    """Return an overview of a queue.
+
+    In a queue with one shard, ``most_names`` is the most jobs of a place whose names are read. If a
+    place has more jobs, their priorities are not known, and nor is the oldest job.
+    """
     layout = queue.layout
     if layout.is_flat:
-        names = {place: layout.names(place) for place in Place}
-        counts = {place: Counter(name.priority for name in names[place]) for place in Place}
-        waiting = names[Place.UNOWNED] or names[Place.DEFERRED]
+        names = {place: _names(queue, place, most_names) for place in Place}
+        counts = {
+            place: Counter({UNKNOWN_PRIORITY: found})
+            if isinstance(found, int)
+            else Counter(name.priority for name in found)
+            for place, found in names.items()
+        }
+        first = names[Place.UNOWNED] or names[Place.DEFERRED]
+        waiting = [] if isinstance(first, int) else first
     else:
         counts = {
             place: _count_pages(queue, place)
@@ -71,10 +84,16 @@ def overview(queue: JobQueue) -> Overview:
     return Overview(counts, workers, control, oldest, reason)
 
 
-def explain(queue: JobQueue, job: Job) -> str:
-    """Return a sentence that explains the state of a job."""
+def _names(queue: JobQueue, place: Place, most: int | None) -> list[JobName] | int:
+    """Return the names of the jobs in a place; their number if there are more than ``most``."""
+    count = queue.layout.count(place)
+    return count if most is not None and count > most else queue.layout.names(place)
+
+
+def explain_job(queue: JobQueue, job: Job, now: Overview | None = None) -> str:
+    """Return a sentence that explains the state of a job; ``now`` is an overview of the queue."""
     if job.state is JobState.PENDING:
-        found = overview(queue)
+        found = now or queue_overview(queue)
         return why(queue, job, found.counts, found.workers, found.control)
     if job.state is JobState.STAGING:
         return f"worker {job.worker} has it, and loads its data or first finishes another job"
@@ -112,10 +131,26 @@ def why(
     refusal = _refusal(job, list(workers.values()))
     if refusal is not None:
         return refusal
+    return _reason_of_turn(queue, job, counts, workers)
+
+
+def _reason_of_turn(
+    queue: JobQueue,
+    job: Job,
+    counts: dict[Place, Counter[int]],
+    workers: dict[str, dict[str, Any]],
+) -> str:
+    """Return why no worker has taken a job yet that it can run."""
     before = sum(
         count for priority, count in counts[Place.UNOWNED].items() if priority > job.priority
     )
     executors = sum(int(report.get("executors", 1)) for report in workers.values())
+    unknown = counts[Place.UNOWNED][UNKNOWN_PRIORITY]
+    if unknown:
+        return (
+            f"{unknown} jobs can start, on {executors} executors; jobs of greater priority and"
+            " older jobs go first"
+        )
     owned = counts[Place.OWNED].total()
     if before:
         share = queue.settings.oldest_share_percent

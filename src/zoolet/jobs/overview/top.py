@@ -17,7 +17,7 @@ from rich.text import Text
 
 from zoolet.console.printing import Printer, cell, duration, plain_table, table
 from zoolet.console.terminal import one_line
-from zoolet.jobs.overview.overview import Overview, overview
+from zoolet.jobs.overview.overview import Overview, queue_overview
 from zoolet.jobs.overview.recent import RecentFailures, running_jobs
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.job import Job
@@ -209,7 +209,7 @@ class Watcher:
     def look(self) -> View:
         """Read the queue, and return its view."""
         at = time.monotonic()
-        now = overview(self._queue)
+        now = queue_overview(self._queue)
         ended = now.total(Place.DONE)
         rate = None
         if self._before is not None and at > self._before[0]:

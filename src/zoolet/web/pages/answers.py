@@ -24,6 +24,21 @@ from zoolet.client import (
     NotEmptyError,
     ZooKeeperError,
 )
+from zoolet.jobs import (
+    AccessDeniedError,
+    BatchExistsError,
+    DisconnectedError,
+    JobError,
+    JobNotFoundError,
+    JobTakenError,
+    JobTimeoutError,
+    ScheduleExistsError,
+    UnknownBatchError,
+    UnknownDatasetError,
+    UnknownLimitError,
+    UnknownQueueError,
+    UnknownScheduleError,
+)
 from zoolet.web.clusters.clients import TooManyClientsError
 from zoolet.web.clusters.lists import TooManyChildrenError
 from zoolet.web.pages.site import site_of, visitor_of
@@ -43,6 +58,18 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (BadVersionError, 409),
     (NodeExistsError, 409),
     (NotEmptyError, 409),
+    (UnknownQueueError, 404),
+    (UnknownBatchError, 404),
+    (UnknownDatasetError, 404),
+    (UnknownLimitError, 404),
+    (UnknownScheduleError, 404),
+    (JobNotFoundError, 404),
+    (AccessDeniedError, 403),
+    (BatchExistsError, 409),
+    (ScheduleExistsError, 409),
+    (JobTakenError, 409),
+    (JobTimeoutError, 504),
+    (DisconnectedError, 503),
     (InvalidAclError, 400),
     (ValueError, 400),
     (TooManyChildrenError, 413),
@@ -51,11 +78,19 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (ConnectionLossError, 503),
     (DeadlineError, 504),
     (ZooKeeperError, 502),
+    (JobError, 502),
     (OSError, 503),
 )
 """The status of each error; the first that fits counts."""
 
-EXPECTED: Final = (ZooKeeperError, ValueError, TooManyChildrenError, TooManyClientsError, OSError)
+EXPECTED: Final = (
+    ZooKeeperError,
+    JobError,
+    ValueError,
+    TooManyChildrenError,
+    TooManyClientsError,
+    OSError,
+)
 """The errors that a page explains."""
 
 

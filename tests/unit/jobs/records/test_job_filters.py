@@ -8,7 +8,7 @@ from zoolet.jobs import InvalidJobError, Job, JobFilter, JobRequest, JobState
 
 
 def ended(at_ms: int = 100, error: str = "ValueError: no", **changes: Any) -> Job:
-    draft = Job.draft(JobRequest("m:f", "d", "1", **changes), "s", 1, batch="b")
+    draft = Job.draft(JobRequest("m:f", "d", "g", **changes), "s", 1, batch="b")
     return draft.ended_by(at_ms, error)
 
 
@@ -44,7 +44,11 @@ def test_a_time_selects_only_jobs_that_have_ended() -> None:
 
 def test_a_filter_has_an_id() -> None:
     assert JobFilter(task="a").id == JobFilter(task="a").id
-    assert JobFilter(task="a").id != JobFilter(batch="a").id
+    assert JobFilter(task="a").id != JobFilter(dataset="a").id
+
+
+def test_the_id_of_a_filter_without_a_dataset_stays_for_retries_in_progress() -> None:
+    assert JobFilter(task="a").id == "9a4ed20d76670a815225f4ec058a502e"
 
 
 @pytest.mark.parametrize("values", [{"task": 1}, {"error": "\ud800"}, {"since_ms": -1}])

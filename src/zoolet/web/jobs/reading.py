@@ -1,0 +1,116 @@
+"""Which queues there are below a znode, and how a page reads a queue with its visitor's client.
+
+The code of the job system runs in the event loop (`zoolet.jobs.AsyncDispatcher`), so a page needs
+no thread, and the visitor's credentials count. Invariant: of a queue with many jobs, a page lists
+and reads only a part.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from zoolet.jobs import AsyncDispatcher, JobError, Overview, queue_overview
+from zoolet.model import paths
+from zoolet.web.clusters.clients import Connection
+from zoolet.web.clusters.lists import ChildLists
+
+DEFAULT_ROOT: Final = "/jobs"
+"""The znode below which queues are looked for, unless the visitor names another one."""
+
+MOST_NAMES: Final = 20_000
+"""In a queue with one shard: most jobs of a place whose names are read for an overview."""
+
+QUEUES_AT_ONCE: Final = 50
+"""The number of children that one page of queues shows."""
+
+_OVERVIEWS_AT_ONCE: Final = 4
+_SETTINGS: Final = "settings"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChild:
+    """A child of the znode below which queues are looked for.
+
+    Attributes:
+        name: its name.
+        is_queue: whether it is a queue; other znodes may have queues below them.
+        overview: the overview of the queue; None if it is no queue, or cannot be read.
+        error: why the queue cannot be read; "" if it can.
+    """
+
+    name: str
+    is_queue: bool
+    overview: Overview | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChildren:
+    """A part of the children of a znode.
+
+    Attributes:
+        total: the number of all children.
+        children: the children of this part, in the order of their names.
+        is_queue: whether the znode itself is a queue.
+    """
+
+    total: int
+    children: list[FoundChild]
+    is_queue: bool
+
+
+@asynccontextmanager
+async def open_queue(connection: Connection, path: str) -> AsyncIterator[AsyncDispatcher]:
+    """Give the block a dispatcher on the queue, whose requests the connection sends.
+
+    ``await dispatcher.run(function, dispatcher.queue, ...)`` calls a function of `zoolet.jobs`.
+
+    Raises:
+        UnknownQueueError: there is no queue at this path.
+    """
+    async with AsyncDispatcher(connection.client, path) as dispatcher:
+        yield dispatcher
+
+
+async def overview_of(connection: Connection, path: str) -> Overview:
+    """Return the overview of a queue; raises as `open_queue`."""
+    async with open_queue(connection, path) as dispatcher:
+        return await dispatcher.run(queue_overview, dispatcher.queue, most_names=MOST_NAMES)
+
+
+async def find_queues(
+    lists: ChildLists, connection: Connection, root: str, start: int, filter_text: str
+) -> FoundChildren:
+    """Return a part of the children of ``root``, with an overview of those that are queues.
+
+    Raises:
+        NoNodeError: the znode does not exist.
+        NoAuthError: the visitor may not list its children.
+    """
+    found = await lists.page(
+        connection, root, start=start, count=QUEUES_AT_ONCE, filter_text=filter_text
+    )
+    client = connection.client
+    wanted = [paths.join(paths.join(root, name), _SETTINGS) for name in found.names]
+    stats = await asyncio.gather(
+        *(client.exists(path) for path in [paths.join(root, _SETTINGS), *wanted])
+    )
+    limit = asyncio.Semaphore(_OVERVIEWS_AT_ONCE)
+
+    async def look(name: str) -> FoundChild:
+        try:
+            async with limit:
+                return FoundChild(name, True, await overview_of(connection, paths.join(root, name)))
+        except JobError as error:
+            return FoundChild(name, True, error=str(error))
+
+    async def not_a_queue(name: str) -> FoundChild:
+        return FoundChild(name, False)
+
+    pairs = zip(found.names, stats[1:], strict=True)
+    children = await asyncio.gather(
+        *(not_a_queue(name) if stat is None else look(name) for name, stat in pairs)
+    )
+    return FoundChildren(found.total, children, stats[0] is not None)

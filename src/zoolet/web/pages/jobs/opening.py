@@ -1,0 +1,104 @@
+"""What all pages of a queue have in common: the queue in the URL, links, and how it is read.
+
+The URL of a queue has the name of its znode; the parameter ``root`` is the path of the parent, if
+it is not the default. An empty ``root`` stands for a queue at the root of the cluster.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request
+
+from zoolet.jobs import AccessDeniedError, AsyncDispatcher
+from zoolet.model import paths
+from zoolet.web.clusters.clients import Connection
+from zoolet.web.jobs.reading import DEFAULT_ROOT, open_queue
+from zoolet.web.pages.answers import RefusedError
+from zoolet.web.pages.posting import cluster_of
+from zoolet.web.pages.site import site_of, visitor_of
+from zoolet.web.pages.tree import check_path
+from zoolet.web.settings import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """A queue in the URL of a request.
+
+    Attributes:
+        base: the base path of the page.
+        cluster: the cluster.
+        path: the path of the queue's root.
+    """
+
+    base: str
+    cluster: Cluster
+    path: str
+
+    def url(self, part: str = "", **fields: Any) -> str:
+        """Return the URL of a page of the queue, for example of ``list`` with ``state="FAILED"``.
+
+        Fields with an empty value are left out. The parts of ``part`` must be quoted (`job_url`).
+        """
+        root = paths.parent_of(self.path) if self.path != paths.ROOT else ""
+        given = {} if root == DEFAULT_ROOT else {"root": root}
+        given |= {name: str(value) for name, value in fields.items() if value not in {None, ""}}
+        name = quote(paths.name_of(self.path), safe="") or "queue"
+        url = f"{self.base}/c/{self.cluster.name}/jobs/{name}" + (f"/{part}" if part else "")
+        return url + (f"?{urlencode(given)}" if given else "")
+
+    def job_url(self, name: str) -> str:
+        """Return the URL of the page of a job."""
+        return self.url(f"job/{quote(name, safe='')}")
+
+    def values(self, title: str) -> dict[str, Any]:
+        """Return the values that each page of the queue has."""
+        return {
+            "title": f"{title} - {self.path} - {self.cluster.name}",
+            "cluster": self.cluster.name,
+            "queue": self.path,
+            "_cluster": self.cluster,
+            "_place": self,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQueue:
+    """A queue that a page reads, or changes.
+
+    Attributes:
+        place: where it is.
+        connection: the visitor's connection.
+        dispatcher: the dispatcher of the queue.
+    """
+
+    place: QueuePlace
+    connection: Connection
+    dispatcher: AsyncDispatcher
+
+
+def place_of(request: Request) -> QueuePlace:
+    """Return the queue in the URL of a request; raises RefusedError if the path is not valid."""
+    root = request.query_params.get("root", DEFAULT_ROOT)
+    path = paths.ROOT if not root else paths.join(root, request.path_params["queue"])
+    check_path(path)
+    return QueuePlace(site_of(request).settings.base_path, cluster_of(request), path)
+
+
+@asynccontextmanager
+async def opened(request: Request) -> AsyncIterator[OpenQueue]:
+    """Open the queue in the URL with the visitor's connection.
+
+    Raises:
+        RefusedError: the path is not valid, or the visitor lacks a permission.
+        UnknownQueueError: there is no queue at this path.
+    """
+    place = place_of(request)
+    async with site_of(request).connection(place.cluster, visitor_of(request)) as connection:
+        try:
+            async with open_queue(connection, place.path) as dispatcher:
+                yield OpenQueue(place, connection, dispatcher)
+        except AccessDeniedError as error:
+            raise RefusedError(403, f"{error}. On this page: Login at ZooKeeper") from error
