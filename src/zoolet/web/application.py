@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, tree
+from zoolet.web.pages import changing, entering, operations, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
@@ -42,9 +42,11 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             yield
         finally:
             sweeper.cancel()
+            await site.operations.close()
             await site.clients.close()
 
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
+    routes += operations.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, routes=routes)]

@@ -64,7 +64,7 @@ class Logins:
     def begin(self, token: str, user: str, now_s: float, *, has_password: bool = False) -> Login:
         """Begin a login of a browser; one that it has already ends."""
         self.end(token)
-        login = Login(_key_of(token), user, has_password, now_s)
+        login = Login(key_of(token), user, has_password, now_s)
         self._logins[login.key] = login
         while len(self._logins) > MOST_LOGINS:
             self._drop(next(iter(self._logins)))
@@ -72,7 +72,7 @@ class Logins:
 
     def find(self, token: str, now_s: float) -> Login | None:
         """Return the login of a browser; None if it has none, or the login has ended."""
-        login = self._logins.get(_key_of(token))
+        login = self._logins.get(key_of(token))
         if login is None:
             return None
         if now_s - login.used_s > IDLE_S:
@@ -84,7 +84,7 @@ class Logins:
 
     def end(self, token: str) -> None:
         """End the login of a browser, if it has one."""
-        self._drop(_key_of(token))
+        self._drop(key_of(token))
 
     def end_idle(self, now_s: float) -> None:
         """End the logins that were not used for a long time."""
@@ -100,5 +100,6 @@ class Logins:
             self._on_end(key)
 
 
-def _key_of(token: str) -> str:
+def key_of(token: str) -> str:
+    """Return what identifies a browser, from its token; it does not tell the token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

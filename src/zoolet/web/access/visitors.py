@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from zoolet.client.connecting.options import Credential
-from zoolet.web.access.logins import Login
+from zoolet.web.access.logins import Login, key_of
 from zoolet.web.access.users import Role
 
 
@@ -35,6 +35,11 @@ class Visitor:
     def key(self) -> str:
         """Identifies the login; "" without a login."""
         return "" if self.login is None else self.login.key
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """The user and the browser: who owns what a request starts. It tells no token."""
+        return self.user, key_of(self.token)
 
     def credential(self, cluster: str) -> Credential | None:
         """Return the login at a cluster that the user has entered; None if there is none."""

@@ -41,6 +41,8 @@ from zoolet.jobs import (
 )
 from zoolet.web.clusters.clients import TooManyClientsError
 from zoolet.web.clusters.lists import TooManyChildrenError
+from zoolet.web.operations.operation import OperationError
+from zoolet.web.operations.registry import TooManyOperationsError
 from zoolet.web.pages.site import site_of, visitor_of
 
 _TEMPLATES: Final = Environment(
@@ -74,6 +76,8 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (ValueError, 400),
     (TooManyChildrenError, 413),
     (TooManyClientsError, 503),
+    (TooManyOperationsError, 429),
+    (OperationError, 409),
     (NoServerError, 503),
     (ConnectionLossError, 503),
     (DeadlineError, 504),
@@ -89,6 +93,8 @@ EXPECTED: Final = (
     ValueError,
     TooManyChildrenError,
     TooManyClientsError,
+    TooManyOperationsError,
+    OperationError,
     OSError,
 )
 """The errors that a page explains."""

@@ -15,6 +15,7 @@ from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.operations.registry import Operations
 from zoolet.web.settings import Cluster, WebSettings
 
 HASHES_AT_A_TIME: Final = 1
@@ -36,6 +37,7 @@ class Site:
         lists: the lists of children.
         clients: the clients of ZooKeeper.
         logins: the logins.
+        operations: the long operations.
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
         num_waiting: the number of logins that wait for their check.
@@ -51,6 +53,7 @@ class Site:
     num_waiting: int = 0
     clients: Clients = field(init=False)
     logins: Logins = field(init=False)
+    operations: Operations = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = Clients(
@@ -59,7 +62,8 @@ class Site:
             self.lists.forget,
             self.now_s,
         )
-        self.logins = Logins(self.clients.end)
+        self.operations = Operations(self.now_s, self.time_s)
+        self.logins = Logins(self._end_login)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
@@ -72,9 +76,14 @@ class Site:
         async with self.clients.use(cluster, visitor.key, credential) as connection:
             yield connection
 
+    def _end_login(self, key: str) -> None:
+        self.operations.end(key)
+        self.clients.end(key)
+
     def end_idle(self) -> None:
         """End logins and close clients that were not used for a long time."""
         self.logins.end_idle(self.now_s())
+        self.operations.forget_old()
         self.clients.close_idle()
 
 

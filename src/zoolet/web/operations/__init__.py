@@ -1,0 +1,1 @@
+"""Long operations in the process of the page: their progress, their results, their end."""

@@ -1,0 +1,90 @@
+"""The long operations of a visitor: a list, the progress of one, and its cancellation."""
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from zoolet.web.operations.operation import Operation
+from zoolet.web.pages.answers import RefusedError, answer, done
+from zoolet.web.pages.posting import Form, cluster_of, page, posting
+from zoolet.web.pages.site import site_of, visitor_of
+from zoolet.web.pages.times import time_text
+from zoolet.web.pages.tree import tree_url
+
+_CANCEL_S: Final = 1.0
+"""How long an answer to a cancellation waits for the end of the operation."""
+
+
+async def _list(request: Request) -> Response:
+    site, cluster = site_of(request), cluster_of(request)
+    found = site.operations.list(visitor_of(request), cluster.name)
+    value = {
+        "title": f"Operations - {cluster.name}",
+        "cluster": cluster.name,
+        "operations": [{**one.values(), "result": None} for one in found],
+        "_times": {one.id: time_text(int(one.begun_s * 1000)) for one in found},
+        "_cluster": cluster,
+    }
+    return answer(request, "operations.html", value)
+
+
+async def _operation(request: Request) -> Response:
+    found = operation_of(request)
+    part = request.headers.get("x-part") == "operation"
+    template = "operation_part.html" if part else "operation.html"
+    return answer(request, template, operation_values(request, found))
+
+
+async def _cancel(request: Request, _: Form) -> Response:
+    site, found = site_of(request), operation_of(request)
+    site.operations.cancel(found)
+    await site.operations.ended(found, _CANCEL_S)
+    return done(request, operation_url(request, found), id=found.id, state=found.state.value)
+
+
+def operation_of(request: Request) -> Operation:
+    """Return the operation in the URL; raises RefusedError, also if it is another visitor's."""
+    key, cluster = request.path_params["operation"], cluster_of(request)
+    found = site_of(request).operations.find(visitor_of(request), cluster.name, key)
+    if found is None:
+        raise RefusedError(
+            404, "you have no operation of this name here: it ended long ago, or with its login"
+        )
+    return found
+
+
+def operation_values(request: Request, found: Operation) -> dict[str, Any]:
+    """Return what the page of an operation shows."""
+    ended_s = site_of(request).time_s() if found.ended_s is None else found.ended_s
+    return {
+        **found.values(),
+        "_seconds": max(0, round(ended_s - found.begun_s)),
+        "_begun": time_text(int(found.begun_s * 1000)),
+        "_template": found.kind.template,
+        "_url": operation_url(request, found),
+        "_back": found.back_url or tree_url(request, found.path),
+        "_cluster": cluster_of(request),
+    }
+
+
+def operation_url(request: Request, found: Operation) -> str:
+    """Return the URL of the page of an operation."""
+    return f"{site_of(request).settings.base_path}/c/{found.cluster}/operations/{found.id}"
+
+
+def started(request: Request, found: Operation) -> Response:
+    """Return the answer to a form that has started an operation: JSON, or its page."""
+    url = operation_url(request, found)
+    return done(request, url, id=found.id, page=url, state=found.state.value)
+
+
+def routes() -> list[Route]:
+    """Return the routes of this module."""
+    url = "/c/{cluster}/operations"
+    return [
+        page(url, _list, "operations"),
+        page(f"{url}/{{operation}}", _operation, "operation"),
+        posting(f"{url}/{{operation}}/cancel", _cancel, "do-cancel-operation", changes=False),
+    ]
