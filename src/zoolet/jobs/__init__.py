@@ -59,12 +59,16 @@ if TYPE_CHECKING:
         WorkerGoneError,
     )
     from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition
+    from zoolet.jobs.history.history_store import HistoryStore
     from zoolet.jobs.history.job_history import JobHistory
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
+    from zoolet.jobs.overview.batches import BatchReader, BatchView, batch_views
+    from zoolet.jobs.overview.graphs import Follower, JobGraph, Node, job_graph
     from zoolet.jobs.overview.job_lists import JobList, job_lists, jobs_in
     from zoolet.jobs.overview.overview import Overview, explain_job, queue_overview
+    from zoolet.jobs.overview.workers import WorkerList, WorkerView, worker_list
     from zoolet.jobs.queue.changing import (
         ChangedJobs,
         ChangeProgress,
@@ -127,6 +131,8 @@ __all__ = [
     "BatchExistsError",
     "BatchIncompleteError",
     "BatchProgress",
+    "BatchReader",
+    "BatchView",
     "BatchedTask",
     "ChangeProgress",
     "ChangedJobs",
@@ -146,12 +152,14 @@ __all__ = [
     "Dispatcher",
     "ExecutorError",
     "FailureReason",
+    "Follower",
     "ForkedError",
     "FunctionNotFoundError",
     "GroupTask",
     "HistoryEntry",
     "HistoryFilter",
     "HistoryPosition",
+    "HistoryStore",
     "InvalidJobError",
     "Job",
     "JobCancelledError",
@@ -162,6 +170,7 @@ __all__ = [
     "JobFailedError",
     "JobFailure",
     "JobFilter",
+    "JobGraph",
     "JobHistory",
     "JobHooks",
     "JobList",
@@ -180,6 +189,7 @@ __all__ = [
     "Loader",
     "MapResult",
     "Missed",
+    "Node",
     "Origin",
     "Overlap",
     "Overview",
@@ -225,13 +235,18 @@ __all__ = [
     "Worker",
     "WorkerGoneError",
     "WorkerHealth",
+    "WorkerList",
     "WorkerQueue",
+    "WorkerView",
+    "batch_views",
     "current_job",
     "explain_job",
+    "job_graph",
     "job_lists",
     "jobs_in",
     "queue_overview",
     "task",
+    "worker_list",
 ]
 
 _MODULES = {
@@ -248,6 +263,8 @@ _MODULES = {
     "BatchExistsError": "zoolet.jobs.errors",
     "BatchIncompleteError": "zoolet.jobs.dispatcher.batch",
     "BatchProgress": "zoolet.jobs.dispatcher.batch_progress",
+    "BatchReader": "zoolet.jobs.overview.batches",
+    "BatchView": "zoolet.jobs.overview.batches",
     "BatchedTask": "zoolet.jobs.tasks.batched",
     "ChangeProgress": "zoolet.jobs.queue.changing",
     "ChangedJobs": "zoolet.jobs.queue.changing",
@@ -267,12 +284,14 @@ _MODULES = {
     "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
     "FailureReason": "zoolet.jobs.records.failure_notes",
+    "Follower": "zoolet.jobs.overview.graphs",
     "ForkedError": "zoolet.jobs.errors",
     "FunctionNotFoundError": "zoolet.jobs.errors",
     "GroupTask": "zoolet.jobs.tasks.task",
     "HistoryEntry": "zoolet.jobs.history.entries",
     "HistoryFilter": "zoolet.jobs.history.entries",
     "HistoryPosition": "zoolet.jobs.history.entries",
+    "HistoryStore": "zoolet.jobs.history.history_store",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
     "JobCancelledError": "zoolet.jobs.errors",
@@ -280,11 +299,12 @@ _MODULES = {
     "JobChanges": "zoolet.jobs.queue.changing",
     "JobCount": "zoolet.jobs.queue.changing",
     "JobError": "zoolet.jobs.errors",
-    "JobHooks": "zoolet.jobs.hooks.job_hooks",
-    "JobFailure": "zoolet.jobs.records.failure_notes",
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
+    "JobFailure": "zoolet.jobs.records.failure_notes",
     "JobFilter": "zoolet.jobs.records.job_filters",
+    "JobGraph": "zoolet.jobs.overview.graphs",
     "JobHistory": "zoolet.jobs.history.job_history",
+    "JobHooks": "zoolet.jobs.hooks.job_hooks",
     "JobList": "zoolet.jobs.overview.job_lists",
     "JobName": "zoolet.jobs.records.job_names",
     "JobNotFoundError": "zoolet.jobs.errors",
@@ -301,6 +321,7 @@ _MODULES = {
     "Loader": "zoolet.jobs.loaders.groups",
     "MapResult": "zoolet.jobs.dispatcher.maps",
     "Missed": "zoolet.jobs.records.schedules",
+    "Node": "zoolet.jobs.overview.graphs",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
     "Overview": "zoolet.jobs.overview.overview",
@@ -347,13 +368,18 @@ _MODULES = {
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerGoneError": "zoolet.jobs.errors",
     "WorkerHealth": "zoolet.jobs.worker.health",
+    "WorkerList": "zoolet.jobs.overview.workers",
     "WorkerQueue": "zoolet.jobs.worker.served_queues",
+    "WorkerView": "zoolet.jobs.overview.workers",
+    "batch_views": "zoolet.jobs.overview.batches",
     "current_job": "zoolet.jobs.context.current_job",
     "explain_job": "zoolet.jobs.overview.overview",
+    "job_graph": "zoolet.jobs.overview.graphs",
     "job_lists": "zoolet.jobs.overview.job_lists",
     "jobs_in": "zoolet.jobs.overview.job_lists",
     "queue_overview": "zoolet.jobs.overview.overview",
     "task": "zoolet.jobs.tasks.task",
+    "worker_list": "zoolet.jobs.overview.workers",
 }
 """The module of each public name. The module is imported when the name is first used (PEP 562).
 
