@@ -98,15 +98,3 @@ def plain_table(
         for line in lines
     ]
     return [one_line(title), *aligned] if title else aligned
-
-
-def duration(ms: int | None) -> str:
-    """Return a duration as text for people, for example "1m05s"; "" for None."""
-    if ms is None:
-        return ""
-    seconds = max(0, ms) / 1000
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m{seconds:02d}s" if hours else f"{minutes}m{seconds:02d}s"

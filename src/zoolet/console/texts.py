@@ -1,4 +1,4 @@
-"""Prepares texts for output: counts, indents, escapes control characters."""
+"""Prepares texts for output: counts, durations, indents, escapes of control characters."""
 
 from zoolet.console.terminal import printable
 
@@ -21,3 +21,15 @@ def counted(count: int, noun: str) -> str:
 def indented(text: str, by: str = "    ") -> str:
     """Return ``text`` with indented lines, so that no line looks like output of zoolet itself."""
     return by + text.replace("\n", f"\n{by}")
+
+
+def duration(ms: int | None) -> str:
+    """Return a duration as text for people, for example "1m05s"; "" for None."""
+    if ms is None:
+        return ""
+    seconds = max(0, ms) / 1000
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m{seconds:02d}s" if hours else f"{minutes}m{seconds:02d}s"

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
+    from zoolet.jobs.overview.attempts import JobAttempt, attempt_duration_ms, attempts_of
     from zoolet.jobs.overview.batches import BatchReader, BatchView, batch_views
     from zoolet.jobs.overview.graphs import Follower, JobGraph, Node, job_graph
     from zoolet.jobs.overview.job_lists import JobList, job_lists, jobs_in
@@ -162,6 +163,7 @@ __all__ = [
     "HistoryStore",
     "InvalidJobError",
     "Job",
+    "JobAttempt",
     "JobCancelledError",
     "JobChange",
     "JobChanges",
@@ -238,6 +240,8 @@ __all__ = [
     "WorkerList",
     "WorkerQueue",
     "WorkerView",
+    "attempt_duration_ms",
+    "attempts_of",
     "batch_views",
     "current_job",
     "explain_job",
@@ -294,6 +298,7 @@ _MODULES = {
     "HistoryStore": "zoolet.jobs.history.history_store",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
+    "JobAttempt": "zoolet.jobs.overview.attempts",
     "JobCancelledError": "zoolet.jobs.errors",
     "JobChange": "zoolet.jobs.records.job_changes",
     "JobChanges": "zoolet.jobs.queue.changing",
@@ -370,6 +375,8 @@ _MODULES = {
     "WorkerHealth": "zoolet.jobs.worker.health",
     "WorkerList": "zoolet.jobs.overview.workers",
     "WorkerQueue": "zoolet.jobs.worker.served_queues",
+    "attempt_duration_ms": "zoolet.jobs.overview.attempts",
+    "attempts_of": "zoolet.jobs.overview.attempts",
     "WorkerView": "zoolet.jobs.overview.workers",
     "batch_views": "zoolet.jobs.overview.batches",
     "current_job": "zoolet.jobs.context.current_job",

@@ -18,6 +18,7 @@ from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
 from zoolet.web.pages import changing, entering, operations, tree
 from zoolet.web.pages.answers import RefusedError, error_page
+from zoolet.web.pages.jobs import failures, job, listing, queues
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
 
@@ -43,10 +44,12 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         finally:
             sweeper.cancel()
             await site.operations.close()
+            site.queue_samples.close()
             await site.clients.close()
 
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
-    routes += operations.routes()
+    for part in (operations, queues, listing, job, failures):
+        routes += part.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, routes=routes)]

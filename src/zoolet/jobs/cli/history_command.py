@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from zoolet.console.printing import duration
+from zoolet.console.texts import duration
 from zoolet.jobs.cli.options import (
     Target,
     by_servers_time,

@@ -11,9 +11,8 @@ from typing import Any, TextIO
 
 import click
 
-from zoolet.console.printing import duration
 from zoolet.console.terminal import one_line
-from zoolet.console.texts import indented
+from zoolet.console.texts import duration, indented
 from zoolet.jobs.cli.options import (
     Target,
     command_on_queue,
@@ -24,6 +23,7 @@ from zoolet.jobs.cli.selecting import filter_of, retry, selecting_options
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import JobNotFoundError
 from zoolet.jobs.housekeeping.removal import Remover
+from zoolet.jobs.overview.attempts import attempt_duration_ms, attempts_of
 from zoolet.jobs.overview.graphs import Node, tree
 from zoolet.jobs.overview.overview import explain_job, queue_overview
 from zoolet.jobs.overview.top import top as show_top
@@ -253,20 +253,13 @@ def list_jobs(
         printer.note("there are more jobs; increase --limit to see them")
 
 
-def _duration_ms(job: Job, now_ms: int) -> int | None:
-    """Return the duration of the last attempt, until its end or until now; None if none began."""
-    if job.started_ms is None:
-        return None
-    return max(0, (job.finished_ms or now_ms) - job.started_ms)
-
-
 def _row(job: Job, now_ms: int) -> tuple[str, ...]:
     return (
         job.name,
         job.task,
         job.state,
         f"{job.attempts} of {job.max_attempts}",
-        duration(_duration_ms(job, now_ms)),
+        duration(attempt_duration_ms(job, now_ms)),
         job.worker or "",
         job.last_error,
     )
@@ -280,7 +273,7 @@ _SUMMARY = (
 
 def _summary(job: Job, now_ms: int) -> dict[str, Any]:
     found = {"job": job.name} | {name: getattr(job, name) for name in _SUMMARY}
-    return found | {"duration_ms": _duration_ms(job, now_ms)}
+    return found | {"duration_ms": attempt_duration_ms(job, now_ms)}
 
 
 @_command(
@@ -329,18 +322,15 @@ def _show_with_graph(target: Target, shown: dict[str, Any], text: str, graph: No
 def logs(dispatcher: Dispatcher, target: Target, name: str, attempt: int | None) -> None:
     """Show the last lines that each attempt of a job has printed and logged."""
     job = dispatcher.queue.find(name)
-    output = {one.attempt: one for one in job.output}
-    errors = {one.attempt: one for one in job.errors}
-    wanted = sorted({*output, *errors} if attempt is None else {attempt} & {*output, *errors})
-    for number in wanted:
-        worker = (output.get(number) or errors[number]).worker
-        error = errors[number].summary if number in errors else None
-        lines = [f"attempt {number}, worker {one_line(worker)}: {one_line(error or 'no error')}"]
-        if number in output:
-            lines.append(indented(output[number].last_lines))
-        found = {"job": name, "attempt": number, "worker": worker, "error": error}
-        printed = output[number].last_lines if number in output else ""
-        target.printer.answer(found | {"output": printed}, *lines)
+    wanted = [one for one in attempts_of(job) if attempt in {None, one.attempt}]
+    for one in wanted:
+        error = one.errors[-1].summary if one.errors else None
+        about = f"attempt {one.attempt}, worker {one_line(one.worker)}"
+        lines = [f"{about}: {one_line(error or 'no error')}"]
+        if one.output:
+            lines.append(indented(one.output))
+        found = {"job": name, "attempt": one.attempt, "worker": one.worker, "error": error}
+        target.printer.answer(found | {"output": one.output}, *lines)
     if not wanted:
         which = "no attempt" if attempt is None else f"no attempt {attempt}"
         target.printer.note(f"{name} is {job.state}: {which} has ended with output or an error")

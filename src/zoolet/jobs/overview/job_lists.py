@@ -43,15 +43,16 @@ class JobList:
         return *page_order(self.page), self.shard
 
     def names(self, children: Iterable[str]) -> list[JobName]:
-        """Return the names of jobs among the children of the znode, in order.
+        """Return the names of jobs among the children of the znode, in the order of `key`."""
+        return sorted(parse_names(children), key=self.key)
+
+    def key(self, name: JobName) -> tuple[int, int, str]:
+        """Return the sort key of a name in this list.
 
         Jobs that have ended are in the order of their submission, the newest first; other jobs are
         in the order in which workers take jobs.
         """
-        found = parse_names(children)
-        if self.place is Place.DONE:
-            found.sort(key=lambda name: (-name.sequence, name.name))
-        return found
+        return (0, -name.sequence, name.name) if self.place is Place.DONE else name.order
 
 
 def job_lists(queue: JobQueue, place: Place) -> list[JobList]:

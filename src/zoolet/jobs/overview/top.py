@@ -15,8 +15,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from zoolet.console.printing import Printer, cell, duration, plain_table, table
+from zoolet.console.printing import Printer, cell, plain_table, table
 from zoolet.console.terminal import one_line
+from zoolet.console.texts import duration
 from zoolet.jobs.overview.overview import Overview, queue_overview
 from zoolet.jobs.overview.recent import RecentFailures, running_jobs
 from zoolet.jobs.queue.queue import JobQueue

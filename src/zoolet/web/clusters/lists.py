@@ -96,6 +96,16 @@ class ChildLists:
             NoAuthError: the client may not list the children.
             TooManyChildrenError: the list is too long.
         """
+        found, is_current = await self._list(connection, path, wanted)
+        if found.sorting is not None and not start and not filter_text and not find:
+            names = heapq.nsmallest(count, found.names)
+            return Page(found.id, len(found.names), 0, names, found.reply_bytes, is_current, -1)
+        if found.sorting is not None:
+            await asyncio.shield(found.sorting)
+        return await _part(found, start, count, filter_text, find, is_current=is_current)
+
+    async def _list(self, connection: Connection, path: str, wanted: str) -> tuple[_List, bool]:
+        """Return the list of this id, or else the newest, and whether the server still has it."""
         stat = await connection.client.exists(path)
         if stat is None:
             raise NoNodeError("getChildren", path)
@@ -108,13 +118,17 @@ class ChildLists:
         self._lists[key] = found
         self._lists.move_to_end(key)
         self._limit()
-        is_current = found.id == current
-        if found.sorting is not None and not start and not filter_text and not find:
-            names = heapq.nsmallest(count, found.names)
-            return Page(found.id, len(found.names), 0, names, found.reply_bytes, is_current, -1)
+        return found, found.id == current
+
+    async def names(self, connection: Connection, path: str) -> list[str]:
+        """Return the whole list in order, shared with other callers: do not change it.
+
+        Raises the errors of `page`.
+        """
+        found, _ = await self._list(connection, path, "")
         if found.sorting is not None:
             await asyncio.shield(found.sorting)
-        return await _part(found, start, count, filter_text, find, is_current=is_current)
+        return found.names
 
     def forget(self, number: int) -> None:
         """Forget the lists of a connection that is closed."""

@@ -15,6 +15,7 @@ from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.jobs.samples import QueueSamples
 from zoolet.web.operations.registry import Operations
 from zoolet.web.settings import Cluster, WebSettings
 
@@ -41,6 +42,7 @@ class Site:
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
         num_waiting: the number of logins that wait for their check.
+        queue_samples: the samples of queues that somebody looks at.
     """
 
     settings: WebSettings
@@ -53,17 +55,24 @@ class Site:
     num_waiting: int = 0
     clients: Clients = field(init=False)
     logins: Logins = field(init=False)
+    queue_samples: QueueSamples = field(init=False)
     operations: Operations = field(init=False)
 
     def __post_init__(self) -> None:
+        self.queue_samples = QueueSamples(self.lists, self.now_s, self.time_s)
         self.clients = Clients(
             self.settings.zookeeper_tls,
             self.settings.connect_timeout_ms / 1000,
-            self.lists.forget,
+            self._forget,
             self.now_s,
         )
         self.operations = Operations(self.now_s, self.time_s)
         self.logins = Logins(self._end_login)
+
+    def _forget(self, number: int) -> None:
+        """Forget what a connection that is closed has read."""
+        self.lists.forget(number)
+        self.queue_samples.forget(number)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""

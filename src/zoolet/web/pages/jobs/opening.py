@@ -37,13 +37,18 @@ class QueuePlace:
     cluster: Cluster
     path: str
 
+    @property
+    def root(self) -> str | None:
+        """The parameter ``root`` of the queue's URLs; None if it is the default."""
+        root = paths.parent_of(self.path) if self.path != paths.ROOT else ""
+        return None if root == DEFAULT_ROOT else root
+
     def url(self, part: str = "", **fields: Any) -> str:
         """Return the URL of a page of the queue, for example of ``list`` with ``state="FAILED"``.
 
         Fields with an empty value are left out. The parts of ``part`` must be quoted (`job_url`).
         """
-        root = paths.parent_of(self.path) if self.path != paths.ROOT else ""
-        given = {} if root == DEFAULT_ROOT else {"root": root}
+        given = {} if self.root is None else {"root": self.root}
         given |= {name: str(value) for name, value in fields.items() if value not in {None, ""}}
         name = quote(paths.name_of(self.path), safe="") or "queue"
         url = f"{self.base}/c/{self.cluster.name}/jobs/{name}" + (f"/{part}" if part else "")
@@ -88,6 +93,21 @@ def place_of(request: Request) -> QueuePlace:
 
 
 @asynccontextmanager
+async def connected(request: Request) -> AsyncIterator[Connection]:
+    """Give the block the visitor's connection to the cluster in the URL.
+
+    Raises:
+        RefusedError: the visitor lacks a permission.
+    """
+    cluster = cluster_of(request)
+    async with site_of(request).connection(cluster, visitor_of(request)) as connection:
+        try:
+            yield connection
+        except AccessDeniedError as error:
+            raise RefusedError(403, f"{error}. On this page: Login at ZooKeeper") from error
+
+
+@asynccontextmanager
 async def opened(request: Request) -> AsyncIterator[OpenQueue]:
     """Open the queue in the URL with the visitor's connection.
 
@@ -96,9 +116,8 @@ async def opened(request: Request) -> AsyncIterator[OpenQueue]:
         UnknownQueueError: there is no queue at this path.
     """
     place = place_of(request)
-    async with site_of(request).connection(place.cluster, visitor_of(request)) as connection:
-        try:
-            async with open_queue(connection, place.path) as dispatcher:
-                yield OpenQueue(place, connection, dispatcher)
-        except AccessDeniedError as error:
-            raise RefusedError(403, f"{error}. On this page: Login at ZooKeeper") from error
+    async with (
+        connected(request) as connection,
+        open_queue(connection, place.path) as dispatcher,
+    ):
+        yield OpenQueue(place, connection, dispatcher)
