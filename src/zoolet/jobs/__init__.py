@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     )
     from zoolet.jobs.records.settings import QueueSettings
     from zoolet.jobs.records.transitions import JobState, Place
+    from zoolet.jobs.results.urls import parse_store_urls
     from zoolet.jobs.schedules.schedules import ListedSchedule, Schedules
     from zoolet.jobs.submit.submission import Origin, Submission
     from zoolet.jobs.tasks.batched import BatchedTask
@@ -248,6 +249,7 @@ __all__ = [
     "job_graph",
     "job_lists",
     "jobs_in",
+    "parse_store_urls",
     "queue_overview",
     "task",
     "worker_list",
@@ -384,6 +386,7 @@ _MODULES = {
     "job_graph": "zoolet.jobs.overview.graphs",
     "job_lists": "zoolet.jobs.overview.job_lists",
     "jobs_in": "zoolet.jobs.overview.job_lists",
+    "parse_store_urls": "zoolet.jobs.results.urls",
     "queue_overview": "zoolet.jobs.overview.overview",
     "task": "zoolet.jobs.tasks.task",
     "worker_list": "zoolet.jobs.overview.workers",

@@ -100,6 +100,11 @@ class JobQueue:
             self.layout.check()
 
     @property
+    def whole_path(self) -> str:
+        """The path of the queue's root, also the part that a chroot of the client hides."""
+        return self._znodes.whole_root
+
+    @property
     def settings(self) -> QueueSettings:
         """The settings of the queue, as this object first read or last wrote them."""
         return self.layout.settings
