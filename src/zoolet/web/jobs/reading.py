@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from zoolet.client import AsyncClient, NoAuthError
 from zoolet.jobs import AsyncDispatcher, JobError, Overview, queue_overview
 from zoolet.model import paths
 from zoolet.web.clusters.clients import Connection
@@ -94,8 +95,8 @@ async def find_queues(
     )
     client = connection.client
     wanted = [paths.join(paths.join(root, name), _SETTINGS) for name in found.names]
-    stats = await asyncio.gather(
-        *(client.exists(path) for path in [paths.join(root, _SETTINGS), *wanted])
+    are_queues = await asyncio.gather(
+        *(_exists(client, path) for path in [paths.join(root, _SETTINGS), *wanted])
     )
     limit = asyncio.Semaphore(_OVERVIEWS_AT_ONCE)
 
@@ -109,8 +110,16 @@ async def find_queues(
     async def not_a_queue(name: str) -> FoundChild:
         return FoundChild(name, False)
 
-    pairs = zip(found.names, stats[1:], strict=True)
+    pairs = zip(found.names, are_queues[1:], strict=True)
     children = await asyncio.gather(
-        *(not_a_queue(name) if stat is None else look(name) for name, stat in pairs)
+        *(look(name) if is_queue else not_a_queue(name) for name, is_queue in pairs)
     )
-    return FoundChildren(found.total, children, stats[0] is not None)
+    return FoundChildren(found.total, children, are_queues[0])
+
+
+async def _exists(client: AsyncClient, path: str) -> bool:
+    """Return whether a znode exists, also if the visitor may not know it."""
+    try:
+        return await client.exists(path) is not None
+    except NoAuthError:
+        return True

@@ -151,8 +151,6 @@ async def search(
     read = 0
     end_s = time.monotonic() + MOST_S
     async for job_list, part in _parts(what, after):
-        if read >= most_read or time.monotonic() > end_s:
-            return Searched(read, after)
         read += len(part.names)
         here = Position(job_list.place, job_list.shard, job_list.page, part.last)
         if part.names:
@@ -161,6 +159,8 @@ async def search(
                 if not on_job(job):
                     return Searched(read, replace(here, name=job.name))
         after = here
+        if read >= most_read or time.monotonic() > end_s:
+            return Searched(read, after)
     return Searched(read, None)
 
 

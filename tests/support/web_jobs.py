@@ -1,0 +1,57 @@
+"""Jobs for tests of the web page: hostile tasks, and a real worker that runs them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.jobs import WorkerProcess
+from zoolet.jobs import Dispatcher, Job, JobRequest
+
+ROOT = "/jobs/flights"
+URL = "/c/local/jobs/flights"
+HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e{{7*7}}"
+"""Markup, an escape of a terminal, right-to-left text, a template."""
+
+TASKS = '''
+import sys
+from pathlib import Path
+
+HOSTILE = "<img src=x onerror=alert(1)>\\x1b[31m\\u202e{{7*7}}"
+
+def repaired(group, parameters):
+    """Fail until a file exists."""
+    print("looks for the file", HOSTILE)
+    if not Path(parameters["file"]).exists():
+        raise FileNotFoundError(f"{HOSTILE} {'x' * 5000}")
+    return {"found": True}
+
+def echo(group, parameters):
+    return parameters
+
+def wrong(group, parameters):
+    raise ValueError(parameters.get("text", "no"))
+'''
+
+
+@contextmanager
+def working(hosts: str, directory: Path, root: str = ROOT) -> Iterator[WorkerProcess]:
+    """Run a worker with these tasks on a queue."""
+    (directory / "web_tasks.py").write_text(TASKS)
+    worker = WorkerProcess(hosts, directory, "--executors", "2", root=root, loader=None)
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def request(task: str, parameters: dict[str, Any] | None = None, **more: Any) -> JobRequest:
+    """Return the request of a job with one attempt."""
+    return JobRequest(f"web_tasks:{task}", None, None, parameters or {}, max_attempts=1, **more)
+
+
+def ended(dispatcher: Dispatcher, *requests: JobRequest) -> list[Job]:
+    """Submit jobs and wait for their ends; return them in the order of the requests."""
+    batch = dispatcher.submit_batch(requests)
+    found = {job.name: job for job in batch.results(timeout_s=60)}
+    return [found[name] for name in batch.names]
