@@ -126,6 +126,11 @@ def test_a_subtree_is_copied_with_its_acls(any_server: ExternalServer, kazoo: An
     assert found.err == "Node does not exist: /missing/t; nothing was written\n"
     found = ran(any_server, "cp", "/s", "/s/a/t")
     assert "is inside /s" in found.err
+    for name in ("cp", "mv"):
+        found = ran(any_server, name, "/s", f"{any_server.hosts}/s/a/t")
+        assert found.err == "/s/a/t is inside /s: the copy would never end; nothing was %s\n" % (
+            "written" if name == "cp" else "moved"
+        )
 
 
 def test_nothing_goes_below_a_target_that_is_there(any_server: ExternalServer, kazoo: Any) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TextIO
 
 from zoolet.client.transfers import is_system, moved
 from zoolet.exports.lines import ExportedZnode, ExportError, read_export
@@ -83,8 +83,15 @@ def _exists(path: Path) -> FileExistsError:
     return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
-def imported_znodes(file: str | os.PathLike[str], target: str) -> Iterator[ExportedZnode]:
+def imported_znodes(
+    file: str | os.PathLike[str], target: str, *, most_characters: int | None = None
+) -> Iterator[ExportedZnode]:
     """Yield the znodes of an export with their paths below ``target``.
+
+    Args:
+        file: the file.
+        target: the path of the root.
+        most_characters: the length of the longest line that is read; None is any length.
 
     Raises:
         ExportError: a line is not a line of an export; the message begins with the file's name.
@@ -92,7 +99,7 @@ def imported_znodes(file: str | os.PathLike[str], target: str) -> Iterator[Expor
     """
     try:
         with Path(file).open(encoding="utf-8") as lines:
-            header, znodes = read_export(lines)
+            header, znodes = read_export(_lines_of(lines, most_characters))
             for znode in znodes:
                 is_own = header.root == paths.ROOT and is_system(znode.path)
                 if not is_own and (znode.path, target) != (paths.ROOT, paths.ROOT):
@@ -101,3 +108,13 @@ def imported_znodes(file: str | os.PathLike[str], target: str) -> Iterator[Expor
         raise OSError(errno.EILSEQ, str(error), str(file)) from error
     except ExportError as error:
         raise ExportError(f"{file}:{error}") from error
+
+
+def _lines_of(file: TextIO, most_characters: int | None) -> Iterator[str]:
+    """Yield the lines of a file; raises ExportError for one that is too long."""
+    number = 0
+    while line := file.readline(-1 if most_characters is None else most_characters + 1):
+        number += 1
+        if most_characters is not None and len(line) > most_characters:
+            raise ExportError(f"{number}: the line has more than {most_characters:,} characters")
+        yield line

@@ -96,9 +96,14 @@ def moved(znode: ExportedZnode, source: str, target: str) -> ExportedZnode:
     return znode._replace(path=(("" if target == paths.ROOT else target) + below) or paths.ROOT)
 
 
+def is_inside(path: str, root: str) -> bool:
+    """Return whether ``path`` is in the subtree ``root``, or its root."""
+    return f"{path}/".startswith("/" if root == paths.ROOT else f"{root}/")
+
+
 def check_not_inside(source: str, target: str) -> None:
     """Raise ValueError if ``target`` is in the subtree ``source`` of the same server."""
-    if f"{target}/".startswith("/" if source == paths.ROOT else f"{source}/"):
+    if is_inside(target, source):
         raise ValueError(f"{target} is inside {source}: the copy would never end")
 
 

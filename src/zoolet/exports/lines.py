@@ -90,13 +90,17 @@ def read_export(lines: Iterable[str]) -> tuple[ExportHeader, Iterator[ExportedZn
         header = _read_header(json.loads(line))
     except _INVALID as error:
         raise _no_line(number, error) from error
-    return header, _read_znodes(numbered)
+    return header, _read_znodes(numbered, header.root)
 
 
-def _read_znodes(numbered: Iterator[tuple[int, str]]) -> Iterator[ExportedZnode]:
+def _read_znodes(numbered: Iterator[tuple[int, str]], root: str) -> Iterator[ExportedZnode]:
+    below = root if root.endswith("/") else f"{root}/"
     for number, line in numbered:
         try:
-            yield read_znode(json.loads(line))
+            znode = read_znode(json.loads(line))
+            if znode.path != root and not znode.path.startswith(below):
+                raise ValueError(f"{znode.path!r} is not below {root!r}, the root of the export")
+            yield znode
         except _INVALID as error:
             raise _no_line(number, error) from error
 
@@ -109,6 +113,9 @@ def _read_header(first: Shown) -> ExportHeader:
     if first.get(_FORMAT_KEY) != _FORMAT:
         raise ValueError(f"not an export of format {_FORMAT}")
     root = str(first.get("root", paths.ROOT))
+    reason = paths.reason_invalid(root)
+    if reason is not None:
+        raise ValueError(f"{root!r} is not a valid path: {reason}")
     root.encode()
     return ExportHeader(_signed(int(str(first["zxid"]), 16), 64), root)
 

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, operations, tree
+from zoolet.web.pages import changing, entering, operations, search, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.jobs import (
     batches,
@@ -60,7 +60,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             await site.clients.close()
 
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
-    for part in (operations, queues, listing, job, failures):
+    for part in (operations, search, queues, listing, job, failures):
         routes += part.routes()
     for part in (batches, workers, schedules, graphs, history, changes):
         routes += part.routes()

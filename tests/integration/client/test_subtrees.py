@@ -217,6 +217,38 @@ def test_a_transfer_between_servers(client: Client) -> None:
         assert other.exists("/all/zookeeper") is None
 
 
+@pytest.mark.parametrize(
+    ("chroots", "source", "target"),
+    [
+        (("", ""), "/s", "/s/a/x"),
+        (("", "/s/a"), "/s", "/x"),
+        (("", "/s"), "/s", "/a/x"),
+        (("/s", ""), "/a", "/s/a/x"),
+        (("/s", "/s/a"), "/", "/x"),
+        (("", ""), "/", "/x"),
+        (("", "/s"), "/", "/a/x"),
+    ],
+)
+def test_a_target_inside_the_source_is_refused_for_two_clients_of_a_server(
+    client: Client, embedded: EmbeddedServer, chroots: tuple[str, str], source: str, target: str
+) -> None:
+    before = walked(client, "/")
+    with Client(embedded.hosts + chroots[0]) as one, Client(embedded.hosts + chroots[1]) as other:
+        for transfer in (one.copy_subtree, one.move_subtree):
+            with pytest.raises(ValueError, match="would never end"):
+                transfer(source, target, to=other)
+    assert walked(client, "/") == before
+
+
+@pytest.mark.parametrize("path", ["/", "/s"])
+def test_a_server_with_the_same_history_is_another_server(client: Client, path: str) -> None:
+    with EmbeddedServer() as server, Client(server.hosts) as other:
+        for each in PATHS:
+            other.create(each, each.encode())
+        assert client.exists("/") == other.exists("/")
+        assert client.copy_subtree(path, "/s/x", to=other).created == 6 - (path == "/s")
+
+
 def test_a_lost_reply_is_an_error_with_the_number_of_written_znodes(
     client: Client, embedded: EmbeddedServer
 ) -> None:

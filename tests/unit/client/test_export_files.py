@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from zoolet.client.export_files import NewFile
+from zoolet.client.export_files import NewFile, imported_znodes
+from zoolet.client.transfers import exported
+from zoolet.exports.lines import ExportError, ExportHeader, header_line, znode_line
+from zoolet.model.acl import OPEN_ACL
+from zoolet.model.results import ZnodeData
+from zoolet.model.stat import Stat
 
 
 @pytest.fixture(params=[None, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -74,3 +79,47 @@ def test_another_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(OSError, match="Input/output error"), NewFile(tmp_path / "file") as file:
         file.write("export")
     assert list(tmp_path.iterdir()) == []
+
+
+def write_file(path: Path, root: str, *znodes: str) -> Path:
+    """Write an export with any paths."""
+    stat = Stat(*[0] * len(Stat._fields))
+    lines = [header_line(ExportHeader(1, root))]
+    lines += [znode_line(exported(each, ZnodeData(b"x", stat), OPEN_ACL)) for each in znodes]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_the_znodes_of_an_export_get_their_place_below_the_target(tmp_path: Path) -> None:
+    file = write_file(tmp_path / "file", "/a", "/a", "/a/b")
+    assert [znode.path for znode in imported_znodes(file, "/t")] == ["/t", "/t/b"]
+    file = write_file(tmp_path / "file", "/", "/", "/b", "/zookeeper/quota")
+    assert [znode.path for znode in imported_znodes(file, "/t")] == ["/t", "/t/b"]
+
+
+@pytest.mark.parametrize(
+    ("root", "znode"),
+    [
+        ("/a", "/b"),
+        ("/a", "/ab"),
+        ("/a", "/"),
+        ("/a/b", "/a"),
+        ("/a", "/a/../b"),
+        ("a", "a"),
+        ("", "/b"),
+        ("/a/", "/a/b"),
+        ("/..", "/.."),
+    ],
+)
+def test_no_path_of_an_export_is_outside_its_root(tmp_path: Path, root: str, znode: str) -> None:
+    file = write_file(tmp_path / "file", root, znode)
+    with pytest.raises(ExportError, match="not a line of an export"):
+        list(imported_znodes(file, "/target"))
+
+
+def test_a_line_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    file = write_file(tmp_path / "file", "/a", "/a")
+    longest = max(map(len, file.read_text().splitlines())) + 1
+    assert len(list(imported_znodes(file, "/t", most_characters=longest))) == 1
+    with pytest.raises(ExportError, match=f"2: the line has more than {longest - 1} characters"):
+        list(imported_znodes(file, "/t", most_characters=longest - 1))

@@ -127,7 +127,7 @@ def _counting(
 
     try:
         yield note
-    except (ZooKeeperError, ExportError, OSError, KeyboardInterrupt) as error:
+    except (ZooKeeperError, ExportError, OSError, ValueError, KeyboardInterrupt) as error:
         if is_uncounted(error):
             raise
         cause = describe(error)

@@ -66,7 +66,8 @@ class Operation:
         state: its state.
         shown: the result; while it runs, what is known of it.
         error: why it failed, or why it was cancelled; "" otherwise.
-        back_url: the page to which its page leads; "" for the page of its znode.
+        url: the page that shows it, with a query; "" for the general page of operations.
+        facts: what it was started with, as texts.
     """
 
     id: str
@@ -82,7 +83,8 @@ class Operation:
     state: State = State.RUNNING
     shown: dict[str, Any] = field(default_factory=dict)
     error: str = ""
-    back_url: str = ""
+    url: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_running(self) -> bool:
@@ -98,6 +100,7 @@ class Operation:
             "cluster": self.cluster,
             "path": self.path,
             "title": self.title,
+            "facts": dict(self.facts),
             "begun_ms": int(self.begun_s * 1000),
             "ended_ms": None if self.ended_s is None else int(self.ended_s * 1000),
             "done": self.done,

@@ -90,7 +90,8 @@ class Operations:
         title: str,
         work: Work,
         total: int | None = None,
-        back_url: str = "",
+        url: str = "",
+        facts: Mapping[str, str] | None = None,
     ) -> Operation:
         """Start an operation in the running event loop.
 
@@ -120,7 +121,8 @@ class Operations:
             visitor,
             self._time_s(),
             total=total,
-            back_url=back_url,
+            url=url,
+            facts=facts or {},
         )
         self._operations[operation.id] = operation
         task = asyncio.create_task(self._run(operation, work))

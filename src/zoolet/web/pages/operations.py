@@ -8,10 +8,13 @@ from starlette.routing import Route
 
 from zoolet.web.operations.operation import Operation
 from zoolet.web.pages.answers import RefusedError, answer, done
-from zoolet.web.pages.posting import Form, cluster_of, page, posting
+from zoolet.web.pages.posting import Form, cluster_of, number_in, page, posting
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.times import time_text
 from zoolet.web.pages.tree import tree_url
+
+MATCHES_OF_PAGE: Final = 100
+"""The number of entries of a result on one page."""
 
 _CANCEL_S: Final = 1.0
 """How long an answer to a cancellation waits for the end of the operation."""
@@ -25,6 +28,7 @@ async def _list(request: Request) -> Response:
         "cluster": cluster.name,
         "operations": [{**one.values(), "result": None} for one in found],
         "_times": {one.id: time_text(int(one.begun_s * 1000)) for one in found},
+        "_urls": {one.id: operation_url(request, one)[:-1] for one in found},
         "_cluster": cluster,
     }
     return answer(request, "operations.html", value)
@@ -32,8 +36,7 @@ async def _list(request: Request) -> Response:
 
 async def _operation(request: Request) -> Response:
     found = operation_of(request)
-    part = request.headers.get("x-part") == "operation"
-    template = "operation_part.html" if part else "operation.html"
+    template = "operation_part.html" if is_part(request) else "operation.html"
     return answer(request, template, operation_values(request, found))
 
 
@@ -41,7 +44,8 @@ async def _cancel(request: Request, _: Form) -> Response:
     site, found = site_of(request), operation_of(request)
     site.operations.cancel(found)
     await site.operations.ended(found, _CANCEL_S)
-    return done(request, operation_url(request, found), id=found.id, state=found.state.value)
+    url = operation_url(request, found)[:-1]
+    return done(request, url, id=found.id, state=found.state.value)
 
 
 def operation_of(request: Request) -> Operation:
@@ -55,28 +59,43 @@ def operation_of(request: Request) -> Operation:
     return found
 
 
+def is_part(request: Request) -> bool:
+    """Return whether a script asks for the part of the page that shows the operation."""
+    return request.headers.get("x-part") == "operation"
+
+
 def operation_values(request: Request, found: Operation) -> dict[str, Any]:
     """Return what the page of an operation shows."""
+    start = number_in({"start": "0", **request.query_params}, "start")
+    place = operation_url(request, found)
+    base, cluster = site_of(request).settings.base_path, found.cluster
     ended_s = site_of(request).time_s() if found.ended_s is None else found.ended_s
     return {
         **found.values(),
         "_seconds": max(0, round(ended_s - found.begun_s)),
         "_begun": time_text(int(found.begun_s * 1000)),
         "_template": found.kind.template,
-        "_url": operation_url(request, found),
-        "_back": found.back_url or tree_url(request, found.path),
+        "_cancel_url": f"{base}/c/{cluster}/operations/{found.id}/cancel",
+        "_start": start,
+        "_count": MATCHES_OF_PAGE,
+        "_part_url": f"{place}start={start}",
+        "_place": place,
+        "_back": tree_url(request, found.path),
         "_cluster": cluster_of(request),
     }
 
 
 def operation_url(request: Request, found: Operation) -> str:
-    """Return the URL of the page of an operation."""
-    return f"{site_of(request).settings.base_path}/c/{found.cluster}/operations/{found.id}"
+    """Return the URL of the page of an operation; more fields of the query may follow it."""
+    if found.url:
+        return f"{found.url}&operation={found.id}&"
+    base = site_of(request).settings.base_path
+    return f"{base}/c/{found.cluster}/operations/{found.id}?"
 
 
 def started(request: Request, found: Operation) -> Response:
     """Return the answer to a form that has started an operation: JSON, or its page."""
-    url = operation_url(request, found)
+    url = operation_url(request, found)[:-1]
     return done(request, url, id=found.id, page=url, state=found.state.value)
 
 

@@ -189,13 +189,12 @@ class AsyncSubtrees(AsyncOperations):
             NodeExistsError: a znode of the copy exists already.
             NoAuthError: an ACL does not permit it.
             HiddenAclError: the server does not show an ACL completely to this client.
-            ValueError: ``target`` is in the subtree ``source``.
+            ValueError: ``target`` is in the subtree ``source``, also under another chroot.
         """
-        from zoolet.client.transfers import check_not_inside  # noqa: PLC0415
+        from zoolet.client.asyncio_client.subtrees.nesting import check_apart  # noqa: PLC0415
 
         goal = to or self
-        if goal is self:
-            check_not_inside(source, target)
+        await check_apart(self, source, goal, target)
         znodes = self.read_subtree(source, with_acl=with_acl)
         return await goal._write(  # noqa: SLF001 -- a client of the same class
             _moved(znodes, source, target),
@@ -239,14 +238,13 @@ class AsyncSubtrees(AsyncOperations):
             NotEmptyError: another client has created a znode meanwhile.
             NoAuthError: an ACL does not permit it.
             HiddenAclError: the server does not show an ACL completely to this client.
-            ValueError: ``target`` is in the subtree ``source``.
+            ValueError: ``target`` is in the subtree ``source``, also under another chroot.
         """
         from zoolet.client.asyncio_client.subtrees.moving import AsyncMover  # noqa: PLC0415
-        from zoolet.client.transfers import check_not_inside  # noqa: PLC0415
+        from zoolet.client.asyncio_client.subtrees.nesting import check_apart  # noqa: PLC0415
 
         goal = to or self
-        if goal is self:
-            check_not_inside(source, target)
+        await check_apart(self, source, goal, target)
         mover = AsyncMover(
             source,
             target,

@@ -9,7 +9,9 @@ multiRead; there, each znode is read by a request of its own.
 nothing that depends on asyncio except ``async`` and ``await``.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import asyncio  # asyncio only
+import heapq
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -38,6 +40,9 @@ _FIRST_AHEAD: Final = 32
 _LONGEST_AHEAD: Final = 500
 """With data, a znode takes two operations of a multiRead; servers allow 1,000 operations."""
 
+_STEP: Final = 10_000
+"""The most names that are sorted without a pause, so that other tasks of the loop can run."""
+
 _Result = ZnodeData | tuple[str, ...] | ZooKeeperError
 
 
@@ -55,10 +60,9 @@ async def walk(
         return max_depth is None or depth_below(root, path) < max_depth
 
     reader = _Reader(requests, descends_from, with_data=with_data)
-    waiting = [root]
+    waiting = Waiting(root)
     try:
-        while waiting:
-            path = waiting.pop()
+        while (path := waiting.take()) is not None:
             try:
                 visited = await reader.visit(path, waiting)
             except NoNodeError:
@@ -72,9 +76,54 @@ async def walk(
                 continue
             yield visited
             if descends_from(path):
-                waiting += [paths.join(path, name) for name in reversed(visited.names)]
+                waiting.add(path, visited.names)
     finally:
         reader.forget_all()
+
+
+class Waiting:
+    """The znodes that a walk visits later, in order.
+
+    Only the names are kept: a list of the paths of a million children needs much more memory.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root: str | None = root
+        self._levels: list[_Siblings] = []
+
+    def add(self, parent: str, names: tuple[str, ...]) -> None:
+        """Add the children of a znode, which come before all others."""
+        if names:
+            self._levels.append(_Siblings(parent, names))
+
+    def take(self) -> str | None:
+        """Remove and return the next path; None after the last one."""
+        if self._root is not None:
+            root, self._root = self._root, None
+            return root
+        if not self._levels:
+            return None
+        level = self._levels[-1]
+        path = paths.join(level.parent, level.names[level.position])
+        level.position += 1
+        if level.position == len(level.names):
+            self._levels.pop()
+        return path
+
+    def following(self) -> Iterable[str]:
+        """Yield the paths in order, without removing them."""
+        for level in reversed(self._levels):
+            for position in range(level.position, len(level.names)):
+                yield paths.join(level.parent, level.names[position])
+
+
+class _Siblings:
+    """The children of a znode; those before ``position`` are visited."""
+
+    def __init__(self, parent: str, names: tuple[str, ...]) -> None:
+        self.parent = parent
+        self.names = names
+        self.position = 0
 
 
 class _Batch:
@@ -117,7 +166,8 @@ class _Batch:
             if isinstance(result, ZooKeeperError):
                 raise result
         data = found if isinstance(found, ZnodeData) else None
-        return Visited(path, self._sorted.pop(number, ()) or _sorted(names), data)
+        in_order = self._sorted.pop(number, ()) or await _in_order(_names_in(names))
+        return Visited(path, in_order, data)
 
     async def _visited_singly(self, path: str, number: int) -> Visited:
         try:
@@ -126,23 +176,24 @@ class _Batch:
             if self._data:
                 forget(self._data[number])
             raise
+        in_order = await _in_order(names)
         if not self._data:
-            return Visited(path, _sorted(names))
+            return Visited(path, in_order)
         data = await result_of(self._data[number])
-        return Visited(path, _sorted(names), data)
+        return Visited(path, in_order, data)
 
     def known_names(self, number: int) -> tuple[str, ...]:
-        """Return the sorted names of children; () if they are not known yet."""
+        """Return the sorted names of children; () if they are not known yet, or very many."""
         if number in self._sorted:
             return self._sorted[number]
-        names: _Result | None = None
+        names: tuple[str, ...] = ()
         if self._multi is None:
             children = known(self._children[number])
-            names = None if children is None else children.names
+            names = () if children is None else children.names
         else:
             self._results = self._results or known(self._multi) or ()
-            names = self._results[number] if self._results else None
-        if names is None:
+            names = _names_in(self._results[number]) if self._results else ()
+        if not names or len(names) > _STEP:
             return ()
         return self._sorted.setdefault(number, _sorted(names))
 
@@ -156,11 +207,29 @@ class _Batch:
             forget(reading)
 
 
-def _sorted(names: _Result) -> tuple[str, ...]:
-    """Return the names of children in order."""
-    if isinstance(names, (ZnodeData, ZooKeeperError)):
-        return ()
+def _names_in(result: _Result) -> tuple[str, ...]:
+    """Return the names in the result of a read; () for another result."""
+    return () if isinstance(result, (ZnodeData, ZooKeeperError)) else result
+
+
+def _sorted(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(names))
+
+
+async def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of children in order; long lists are sorted in steps."""
+    if len(names) <= _STEP:
+        return _sorted(names)
+    runs: list[list[str]] = []
+    for start in range(0, len(names), _STEP):
+        runs += [sorted(names[start : start + _STEP])]
+        await asyncio.sleep(0)  # asyncio only
+    merged = heapq.merge(*runs)
+    in_order: list[str] = []
+    while part := list(islice(merged, _STEP)):
+        in_order += part
+        await asyncio.sleep(0)  # asyncio only
+    return tuple(in_order)
 
 
 class _Reader:
@@ -181,8 +250,8 @@ class _Reader:
         self._sent: dict[str, tuple[_Batch, int]] = {}
         self._read_bytes = self._read_znodes = 0
 
-    async def visit(self, path: str, waiting: Sequence[str]) -> Visited:
-        """Return the znode at ``path``; ``waiting`` has the later paths, the next one last."""
+    async def visit(self, path: str, waiting: Waiting) -> Visited:
+        """Return the znode at ``path``; ``waiting`` has the later paths."""
         if path not in self._sent or len(self._sent) <= self._ahead // 2:
             self._read_ahead(path, waiting)
         batch, number = self._sent.pop(path)
@@ -212,7 +281,7 @@ class _Reader:
             batch.forget()
         self._sent.clear()
 
-    def _read_ahead(self, path: str, waiting: Sequence[str]) -> None:
+    def _read_ahead(self, path: str, waiting: Waiting) -> None:
         """Send the reads of a znode and of those after it, as far as they are known."""
         if self._read_znodes:
             fitting = _AHEAD_BYTES * self._read_znodes // (self._read_bytes + 1)
@@ -231,10 +300,10 @@ class _Reader:
         for number, each in enumerate(together):
             self._sent[each] = (batch, number)
 
-    def _following(self, path: str, waiting: Sequence[str]) -> Iterable[str]:
+    def _following(self, path: str, waiting: Waiting) -> Iterable[str]:
         """Yield the next paths of the walk, as far as the replies that have come tell them."""
         yield path
-        for following in reversed(waiting):
+        for following in waiting.following():
             yield following
             if following in self._sent and self._descends_from(following):
                 batch, number = self._sent[following]

@@ -187,13 +187,12 @@ class Subtrees(Operations):
             NodeExistsError: a znode of the copy exists already.
             NoAuthError: an ACL does not permit it.
             HiddenAclError: the server does not show an ACL completely to this client.
-            ValueError: ``target`` is in the subtree ``source``.
+            ValueError: ``target`` is in the subtree ``source``, also under another chroot.
         """
-        from zoolet.client.transfers import check_not_inside  # noqa: PLC0415
+        from zoolet.client.thread_client.subtrees.nesting import check_apart  # noqa: PLC0415
 
         goal = to or self
-        if goal is self:
-            check_not_inside(source, target)
+        check_apart(self, source, goal, target)
         znodes = self.read_subtree(source, with_acl=with_acl)
         return goal._write(  # noqa: SLF001 -- a client of the same class
             _moved(znodes, source, target),
@@ -237,14 +236,13 @@ class Subtrees(Operations):
             NotEmptyError: another client has created a znode meanwhile.
             NoAuthError: an ACL does not permit it.
             HiddenAclError: the server does not show an ACL completely to this client.
-            ValueError: ``target`` is in the subtree ``source``.
+            ValueError: ``target`` is in the subtree ``source``, also under another chroot.
         """
         from zoolet.client.thread_client.subtrees.moving import Mover  # noqa: PLC0415
-        from zoolet.client.transfers import check_not_inside  # noqa: PLC0415
+        from zoolet.client.thread_client.subtrees.nesting import check_apart  # noqa: PLC0415
 
         goal = to or self
-        if goal is self:
-            check_not_inside(source, target)
+        check_apart(self, source, goal, target)
         mover = Mover(
             source,
             target,

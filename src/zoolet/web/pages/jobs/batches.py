@@ -1,4 +1,5 @@
 """The batches of a queue, each with a bar of its progress, and the page of one batch."""
+
 from typing import Any, Final
 
 from starlette.requests import Request
