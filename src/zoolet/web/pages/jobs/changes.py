@@ -95,6 +95,7 @@ async def _count(request: Request, form: Form) -> Response:
     place = place_of(request)
 
     async def work(handle: Handle) -> dict[str, Any]:
+        handle.show(changes_url=place.url("changes"))
         async with _queue_of(request, place) as queue:
             changes = JobChanges(queue.dispatcher.queue)
             seen = ChangeProgress()
@@ -178,6 +179,7 @@ def _making(
         more["counted"] = counted
 
     async def work(handle: Handle) -> dict[str, Any]:
+        handle.show(changes_url=place.url("changes"), jobs=0, left_out=0)
         with audited(visitor, place.cluster.name, f"jobs.{change}", place.path, **more) as record:
 
             def note(progress: ChangeProgress) -> None:
@@ -198,7 +200,7 @@ def _making(
             "change": change,
             "began_ms": found.began_ms,
             "is_continued": found.is_continued,
-            "_began": time_text(found.began_ms),
+            "began": time_text(found.began_ms),
         }
 
     return work
@@ -238,7 +240,6 @@ def _start(
         title=title,
         work=work,
         total=total,
-        back_url=place.url("changes"),
     )
     return started(request, found)
 
