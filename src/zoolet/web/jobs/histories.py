@@ -1,6 +1,6 @@
 """The databases with the histories of queues: each is searched in one of a few threads.
 
-Invariants: a search never blocks the event loop; it ends within `SEARCH_S`, also if the database
+Invariants: a search never blocks the event loop; it ends within `WAIT_S`, also if the database
 does not answer; the number of threads and of waiting searches is bounded.
 """
 
@@ -21,6 +21,9 @@ from zoolet.jobs import (
 
 SEARCH_S: Final = 10.0
 """The time limit of a search, in seconds."""
+
+WAIT_S: Final = 15.0
+"""The time limit of a search with its wait for a thread, in seconds."""
 
 THREADS: Final = 4
 """The number of searches at the same time."""
@@ -83,10 +86,10 @@ class Histories:
         search = asyncio.get_running_loop().run_in_executor(self._pool, work)
         search.add_done_callback(self._note_end)
         try:
-            return await asyncio.wait_for(asyncio.shield(search), SEARCH_S)
+            return await asyncio.wait_for(asyncio.shield(search), WAIT_S)
         except TimeoutError:
             raise ResultStoreError(
-                f"the database of the result store {store} did not answer within {SEARCH_S:g} s."
+                f"the database of the result store {store} did not answer within {WAIT_S:g} s."
                 " Check whether it answers other clients"
             ) from None
 
