@@ -59,13 +59,25 @@ if TYPE_CHECKING:
         WorkerGoneError,
     )
     from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition
+    from zoolet.jobs.history.history_store import HistoryStore
     from zoolet.jobs.history.job_history import JobHistory
     from zoolet.jobs.hooks.job_hooks import Attempt, JobHooks
     from zoolet.jobs.limits.definitions import LimitUse, QueueLimits
     from zoolet.jobs.loaders.groups import DatasetGroup, Loader
     from zoolet.jobs.overview.attempts import JobAttempt, attempt_duration_ms, attempts_of
+    from zoolet.jobs.overview.batches import BatchReader, BatchView, batch_views
+    from zoolet.jobs.overview.graphs import Follower, JobGraph, Node, job_graph
     from zoolet.jobs.overview.job_lists import JobList, job_lists, jobs_in
     from zoolet.jobs.overview.overview import Overview, explain_job, queue_overview
+    from zoolet.jobs.overview.workers import WorkerList, WorkerView, worker_list
+    from zoolet.jobs.queue.changing import (
+        ChangedJobs,
+        ChangeProgress,
+        JobChanges,
+        JobCount,
+        UnfinishedChange,
+    )
+    from zoolet.jobs.queue.pausing import Pause, PauseKind, Pauses
     from zoolet.jobs.queue.queue import JobQueue
     from zoolet.jobs.queue.retrying import RetriedJobs
     from zoolet.jobs.queue.taking import TakeResult
@@ -74,6 +86,7 @@ if TYPE_CHECKING:
     from zoolet.jobs.records.dependencies import When
     from zoolet.jobs.records.failure_notes import FailureReason, JobFailure
     from zoolet.jobs.records.job import Job
+    from zoolet.jobs.records.job_changes import JobChange
     from zoolet.jobs.records.job_filters import JobFilter
     from zoolet.jobs.records.job_names import JobName
     from zoolet.jobs.records.job_requests import JobRequest
@@ -89,6 +102,7 @@ if TYPE_CHECKING:
     )
     from zoolet.jobs.records.settings import QueueSettings
     from zoolet.jobs.records.transitions import JobState, Place
+    from zoolet.jobs.results.urls import parse_store_urls
     from zoolet.jobs.schedules.schedules import ListedSchedule, Schedules
     from zoolet.jobs.submit.submission import Origin, Submission
     from zoolet.jobs.tasks.batched import BatchedTask
@@ -119,7 +133,11 @@ __all__ = [
     "BatchExistsError",
     "BatchIncompleteError",
     "BatchProgress",
+    "BatchReader",
+    "BatchView",
     "BatchedTask",
+    "ChangeProgress",
+    "ChangedJobs",
     "ConnectError",
     "ConnectionSettings",
     "Control",
@@ -136,20 +154,26 @@ __all__ = [
     "Dispatcher",
     "ExecutorError",
     "FailureReason",
+    "Follower",
     "ForkedError",
     "FunctionNotFoundError",
     "GroupTask",
     "HistoryEntry",
     "HistoryFilter",
     "HistoryPosition",
+    "HistoryStore",
     "InvalidJobError",
     "Job",
     "JobAttempt",
     "JobCancelledError",
+    "JobChange",
+    "JobChanges",
+    "JobCount",
     "JobError",
     "JobFailedError",
     "JobFailure",
     "JobFilter",
+    "JobGraph",
     "JobHistory",
     "JobHooks",
     "JobList",
@@ -168,11 +192,15 @@ __all__ = [
     "Loader",
     "MapResult",
     "Missed",
+    "Node",
     "Origin",
     "Overlap",
     "Overview",
     "OwnershipLostError",
     "PartialResult",
+    "Pause",
+    "PauseKind",
+    "Pauses",
     "Place",
     "Progress",
     "QueueFullError",
@@ -199,6 +227,7 @@ __all__ = [
     "TakeResult",
     "Task",
     "TlsFiles",
+    "UnfinishedChange",
     "UnknownBatchError",
     "UnknownDatasetError",
     "UnknownLimitError",
@@ -209,15 +238,21 @@ __all__ = [
     "Worker",
     "WorkerGoneError",
     "WorkerHealth",
+    "WorkerList",
     "WorkerQueue",
+    "WorkerView",
     "attempt_duration_ms",
     "attempts_of",
+    "batch_views",
     "current_job",
     "explain_job",
+    "job_graph",
     "job_lists",
     "jobs_in",
+    "parse_store_urls",
     "queue_overview",
     "task",
+    "worker_list",
 ]
 
 _MODULES = {
@@ -234,7 +269,11 @@ _MODULES = {
     "BatchExistsError": "zoolet.jobs.errors",
     "BatchIncompleteError": "zoolet.jobs.dispatcher.batch",
     "BatchProgress": "zoolet.jobs.dispatcher.batch_progress",
+    "BatchReader": "zoolet.jobs.overview.batches",
+    "BatchView": "zoolet.jobs.overview.batches",
     "BatchedTask": "zoolet.jobs.tasks.batched",
+    "ChangeProgress": "zoolet.jobs.queue.changing",
+    "ChangedJobs": "zoolet.jobs.queue.changing",
     "ConnectError": "zoolet.jobs.errors",
     "ConnectionSettings": "zoolet.client.connecting.settings",
     "Control": "zoolet.jobs.records.control",
@@ -251,22 +290,28 @@ _MODULES = {
     "Dispatcher": "zoolet.jobs.dispatcher.dispatcher",
     "ExecutorError": "zoolet.jobs.errors",
     "FailureReason": "zoolet.jobs.records.failure_notes",
+    "Follower": "zoolet.jobs.overview.graphs",
     "ForkedError": "zoolet.jobs.errors",
     "FunctionNotFoundError": "zoolet.jobs.errors",
     "GroupTask": "zoolet.jobs.tasks.task",
     "HistoryEntry": "zoolet.jobs.history.entries",
     "HistoryFilter": "zoolet.jobs.history.entries",
     "HistoryPosition": "zoolet.jobs.history.entries",
+    "HistoryStore": "zoolet.jobs.history.history_store",
     "InvalidJobError": "zoolet.jobs.errors",
     "Job": "zoolet.jobs.records.job",
     "JobAttempt": "zoolet.jobs.overview.attempts",
     "JobCancelledError": "zoolet.jobs.errors",
+    "JobChange": "zoolet.jobs.records.job_changes",
+    "JobChanges": "zoolet.jobs.queue.changing",
+    "JobCount": "zoolet.jobs.queue.changing",
     "JobError": "zoolet.jobs.errors",
-    "JobHooks": "zoolet.jobs.hooks.job_hooks",
-    "JobFailure": "zoolet.jobs.records.failure_notes",
     "JobFailedError": "zoolet.jobs.dispatcher.batch",
+    "JobFailure": "zoolet.jobs.records.failure_notes",
     "JobFilter": "zoolet.jobs.records.job_filters",
+    "JobGraph": "zoolet.jobs.overview.graphs",
     "JobHistory": "zoolet.jobs.history.job_history",
+    "JobHooks": "zoolet.jobs.hooks.job_hooks",
     "JobList": "zoolet.jobs.overview.job_lists",
     "JobName": "zoolet.jobs.records.job_names",
     "JobNotFoundError": "zoolet.jobs.errors",
@@ -283,11 +328,15 @@ _MODULES = {
     "Loader": "zoolet.jobs.loaders.groups",
     "MapResult": "zoolet.jobs.dispatcher.maps",
     "Missed": "zoolet.jobs.records.schedules",
+    "Node": "zoolet.jobs.overview.graphs",
     "Origin": "zoolet.jobs.submit.submission",
     "Overlap": "zoolet.jobs.records.schedules",
     "Overview": "zoolet.jobs.overview.overview",
     "OwnershipLostError": "zoolet.jobs.errors",
     "PartialResult": "zoolet.jobs.dispatcher.maps",
+    "Pause": "zoolet.jobs.queue.pausing",
+    "PauseKind": "zoolet.jobs.queue.pausing",
+    "Pauses": "zoolet.jobs.queue.pausing",
     "Place": "zoolet.jobs.records.transitions",
     "Progress": "zoolet.jobs.records.progress",
     "QueueFullError": "zoolet.jobs.errors",
@@ -315,6 +364,7 @@ _MODULES = {
     "TakeResult": "zoolet.jobs.queue.taking",
     "Task": "zoolet.jobs.tasks.task",
     "TlsFiles": "zoolet.client.connecting.tls_files",
+    "UnfinishedChange": "zoolet.jobs.queue.changing",
     "UnknownBatchError": "zoolet.jobs.errors",
     "UnknownDatasetError": "zoolet.jobs.errors",
     "UnknownLimitError": "zoolet.jobs.errors",
@@ -325,15 +375,21 @@ _MODULES = {
     "Worker": "zoolet.jobs.worker.worker",
     "WorkerGoneError": "zoolet.jobs.errors",
     "WorkerHealth": "zoolet.jobs.worker.health",
+    "WorkerList": "zoolet.jobs.overview.workers",
     "WorkerQueue": "zoolet.jobs.worker.served_queues",
     "attempt_duration_ms": "zoolet.jobs.overview.attempts",
     "attempts_of": "zoolet.jobs.overview.attempts",
+    "WorkerView": "zoolet.jobs.overview.workers",
+    "batch_views": "zoolet.jobs.overview.batches",
     "current_job": "zoolet.jobs.context.current_job",
     "explain_job": "zoolet.jobs.overview.overview",
+    "job_graph": "zoolet.jobs.overview.graphs",
     "job_lists": "zoolet.jobs.overview.job_lists",
     "jobs_in": "zoolet.jobs.overview.job_lists",
+    "parse_store_urls": "zoolet.jobs.results.urls",
     "queue_overview": "zoolet.jobs.overview.overview",
     "task": "zoolet.jobs.tasks.task",
+    "worker_list": "zoolet.jobs.overview.workers",
 }
 """The module of each public name. The module is imported when the name is first used (PEP 562).
 

@@ -18,7 +18,18 @@ from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
 from zoolet.web.pages import changing, entering, files, live, operations, quotas, recipes, search, servers, sessions, transfers, tree
 from zoolet.web.pages.answers import RefusedError, error_page
-from zoolet.web.pages.jobs import failures, job, listing, queues
+from zoolet.web.pages.jobs import (
+    batches,
+    changes,
+    failures,
+    graphs,
+    history,
+    job,
+    listing,
+    queues,
+    schedules,
+    workers,
+)
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
 
@@ -47,6 +58,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             await site.live.close()
             await site.operations.close()
             site.queue_samples.close()
+            site.histories.close()
             await site.clients.close()
             site.uploads.close()
 
@@ -57,6 +69,9 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
     routes += [*operations.routes(), *recipes.routes()]
     routes += [*servers.routes(), *sessions.routes(), *quotas.routes()]
     for part in (queues, listing, job, failures):
+    for part in (operations, search, queues, listing, job, failures):
+        routes += part.routes()
+    for part in (batches, workers, schedules, graphs, history, changes):
         routes += part.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:

@@ -25,6 +25,7 @@ from zoolet.client.connecting.settings import (
     tls_files,
 )
 from zoolet.console.reporting import reporting
+from zoolet.jobs import InvalidJobError, parse_store_urls
 from zoolet.passwords.asking import ask_password, check_name
 from zoolet.passwords.hashes import hash_of
 from zoolet.web.access.users import ROLES, UsersError
@@ -119,6 +120,14 @@ _GRACE_S: Final = 5
     show_envvar=True,
     help="Private key for --tls-cert (PEM file).",
 )
+@click.option(
+    "--results",
+    "results",
+    multiple=True,
+    metavar="NAME=URL",
+    help="URL of a result store of queues, whose database has the history of their jobs;"
+    " NAME=@FILE reads it from a file. May be repeated.",
+)
 @reporting(UsersError)
 def web(
     servers: tuple[str, ...],
@@ -135,6 +144,7 @@ def web(
     tls_ca: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    results: tuple[str, ...],
 ) -> None:
     """Show ZooKeepers in a browser: the tree, data and ACLs of znodes.
 
@@ -155,8 +165,9 @@ def web(
             names=frozenset(names),
             has_tls=_has_tls(https_cert, https_key),
             zookeeper_tls=tls_files(tls_ca, tls_cert, tls_key),
+            result_stores=parse_store_urls(results),
         )
-    except (WebSettingsError, SettingsError) as error:
+    except (WebSettingsError, SettingsError, InvalidJobError) as error:
         raise click.UsageError(str(error)) from None
     _log_to_stderr()
     run(settings, https_cert, https_key)

@@ -6,7 +6,8 @@ change something, do not exist. This module reads no file and no environment var
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,7 @@ class WebSettings:
         names: the names that browsers may use for the page, in the header Host.
         has_tls: whether the page itself speaks TLS.
         zookeeper_tls: the files for TLS to ZooKeeper; None for no encryption.
+        result_stores: the URLs of result stores by name, for the history of queues.
         connect_timeout_ms: the longest wait for a session of ZooKeeper.
     """
 
@@ -73,6 +75,7 @@ class WebSettings:
     names: frozenset[str] = frozenset()
     has_tls: bool = False
     zookeeper_tls: TlsFiles | None = None
+    result_stores: Mapping[str, str] = field(default_factory=dict, repr=False)
     connect_timeout_ms: int = 10_000
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.datasets import DatasetRecord, decode_groups, encode_groups
 from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.job import Job
-from zoolet.jobs.records.job_filters import RetryRecord
+from zoolet.jobs.records.job_changes import ChangeRecord
 from zoolet.jobs.records.json_values import decode_json
 from zoolet.jobs.records.progress import decode_progress
 from zoolet.jobs.records.schedules import Schedule
@@ -141,7 +141,11 @@ TARGETS = {
         (UnreadableJobError,),
         (b"other", Dependencies(("a", "b")).encode()),
     ),
-    "retry-record": Target(RetryRecord.decode, (), (b'{"began_ms": 1, "filter": {}}',)),
+    "change-record": Target(
+        ChangeRecord.decode,
+        (),
+        (b'{"began_ms": 1, "change": "pause", "filter": {"task": "m:f", "until_ms": 5}}',),
+    ),
     "reports": Target(
         _small_values,
         (ValueError,),

@@ -17,7 +17,7 @@ from zoolet.jobs.cli.options import (
     past_moment,
     queue_options,
 )
-from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition, parse_position
+from zoolet.jobs.history.entries import HistoryEntry, HistoryFilter, HistoryPosition
 from zoolet.jobs.history.job_history import JobHistory
 from zoolet.jobs.records.transitions import JobState
 
@@ -63,7 +63,7 @@ def history(*, target: Target, limit: int, after: str | None, **values: Any) -> 
     with errors_as_messages(), dispatcher_on(target) as dispatcher:
         state = None if values["state"] is None else JobState(values["state"])
         wanted = HistoryFilter(**(by_servers_time(dispatcher, values) | {"state": state}))
-        position = None if after is None else parse_position(after)
+        position = None if after is None else HistoryPosition.parse(after)
         jobs = JobHistory(dispatcher.queue, dispatcher.results)
         # One more than wanted shows whether there are more.
         found = jobs.page(wanted, limit=limit + 1, after=position)

@@ -23,8 +23,8 @@ def limit_group() -> None:
 @queue_options
 @click.option(
     "--concurrent",
-    type=click.IntRange(min=1),
-    help="Largest number of attempts that run at the same time.",
+    type=click.IntRange(min=0),
+    help="Largest number of attempts that run at the same time; 0 pauses the jobs.",
 )
 @click.option(
     "--per-second",

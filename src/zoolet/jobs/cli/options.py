@@ -23,7 +23,7 @@ from zoolet.console.printing import Printer
 from zoolet.console.terminal import printable
 from zoolet.jobs.dispatcher.dispatcher import Dispatcher
 from zoolet.jobs.errors import InvalidJobError, JobError
-from zoolet.jobs.results.urls import parse_urls
+from zoolet.jobs.results.urls import parse_store_urls
 from zoolet.model import paths
 
 QUEUE_VARIABLE: Final = "ZOOLET_QUEUE"
@@ -176,7 +176,7 @@ _keys_option = click.option(
 
 def _store_urls(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str]:
     try:
-        return parse_urls(given)
+        return parse_store_urls(given)
     except InvalidJobError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -147,11 +147,16 @@ class HistoryDatabase:
         return None if found is None else int(found)
 
     def search(
-        self, wanted: HistoryFilter, limit: int, after: HistoryPosition | None
+        self,
+        wanted: HistoryFilter,
+        limit: int,
+        after: HistoryPosition | None,
+        timeout_s: float | None = None,
     ) -> list[tuple[HistoryPosition, HistoryEntry]]:
         """Return up to ``limit`` entries, the latest first, each with its position.
 
         ``after`` is the position of the last entry of the page before; None: the first page.
+        ``timeout_s`` is the time limit, in seconds (`ResultStore.run`).
 
         Raises:
             ResultStoreError: the database cannot be read.
@@ -177,7 +182,7 @@ class HistoryDatabase:
                 query = query.where(order < sa.tuple_(after.finished_ms, after.number))
             return list(connection.execute(query).all())
 
-        rows = self._store.run("search the history", read, self._tables)
+        rows = self._store.run("search the history", read, self._tables, timeout_s=timeout_s)
         found = [(int(number), HistoryEntry(*values)) for number, *values in rows]
         return [(HistoryPosition(entry.finished_ms, number), entry) for number, entry in found]
 

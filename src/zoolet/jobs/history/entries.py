@@ -7,7 +7,7 @@ a job: PostgreSQL accepts neither NUL nor unpaired surrogates. This module impor
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.job import Job
@@ -119,20 +119,21 @@ class HistoryPosition(NamedTuple):
     def __str__(self) -> str:
         return f"{self.finished_ms}-{self.number}"
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse the text of a position.
 
-def parse_position(text: str) -> HistoryPosition:
-    """Parse the text of a `HistoryPosition`.
-
-    Raises:
-        InvalidJobError: the text has another form.
-    """
-    finished_ms, _, number = text.partition("-")
-    are_numbers = finished_ms.isdecimal() and number.isdecimal() and text.isascii()
-    if not are_numbers or max(len(finished_ms), len(number)) > _POSITION_DIGITS:
-        raise InvalidJobError(
-            f"{text!r} is not a position in the history: use the text that the earlier search gave"
-        )
-    return HistoryPosition(int(finished_ms), int(number))
+        Raises:
+            InvalidJobError: the text has another form.
+        """
+        finished_ms, _, number = text.partition("-")
+        are_numbers = finished_ms.isdecimal() and number.isdecimal() and text.isascii()
+        if not are_numbers or max(len(finished_ms), len(number)) > _POSITION_DIGITS:
+            raise InvalidJobError(
+                f"{text!r} is not a position in the history: use the text that the earlier search"
+                " gave"
+            )
+        return cls(int(finished_ms), int(number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,29 @@
-"""The dependencies of a batch as a tree: for which batches and jobs it waits.
+"""The dependencies of a batch as trees: for which batches and jobs it waits, and which wait for it.
 
 A tree has at most `MOST_NODES` nodes, because a graph may have a million. This module imports
 `zoolet.jobs.errors`, `zoolet.jobs.queue`, `zoolet.jobs.records` and `zoolet.jobs.znodes`.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoolet.jobs.errors import JobError, JobNotFoundError, UnknownBatchError
+from zoolet.jobs.errors import JobError, JobNotFoundError, UnknownBatchError, UnreadableJobError
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.batches import BatchRecord
 from zoolet.jobs.records.dependencies import is_job
 from zoolet.jobs.records.transitions import JobState
-from zoolet.jobs.znodes.batch_log import chain_path, read_log, read_record
+from zoolet.jobs.znodes.batch_log import batch_path, chain_path, read_log, read_record
+from zoolet.jobs.znodes.edge import MissingError
+from zoolet.jobs.znodes.layout import BATCHES, CHAINS
 
 MOST_NODES = 200
 """The most nodes of a tree."""
 DEPTH = 50
 """The most levels of a tree."""
+READ_BATCHES = 5000
+"""The most batches whose dependencies are read to find those that wait for a batch or a job."""
 COUNTED_JOBS = 10_000
 """The most jobs of a batch whose ends are counted for a tree."""
 
@@ -127,3 +132,114 @@ class _Trees:
             except JobError as error:
                 node.after.append(Node(name, str(error)))
         return node
+
+
+@dataclass(slots=True)
+class Follower:
+    """A batch or a job in a tree of the batches that wait for it.
+
+    Attributes:
+        name: the name of the batch or the job.
+        when: the condition under which the batch starts; "" for the first node.
+        waits: whether the batch still waits.
+        followers: the batches that wait for it.
+        left_out: the number of further batches, which the tree lacks.
+    """
+
+    name: str
+    when: str = ""
+    waits: bool = False
+    followers: list["Follower"] = field(default_factory=list)
+    left_out: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the tree as a JSON object."""
+        return {
+            "name": self.name,
+            "when": self.when,
+            "waits": self.waits,
+            "followers": [one.as_json() for one in self.followers],
+            "left_out": self.left_out,
+        }
+
+
+@dataclass(slots=True)
+class JobGraph:
+    """What a batch or a job waits for, and what waits for it.
+
+    Attributes:
+        before: the tree of what it waits for.
+        after: the tree of what waits for it.
+        batch: the batch of the job; None for a batch, or a job without one.
+        unread: the number of batches whose dependencies were not read. They may wait for it, too.
+    """
+
+    before: Node
+    after: Follower
+    batch: str | None
+    unread: int
+
+
+def job_graph(queue: JobQueue, name: str) -> JobGraph:
+    """Return the graph around a batch or a job.
+
+    No index leads from a batch to the batches that wait for it. So the batches that wait now are
+    read first, and then other batches, in all at most `READ_BATCHES`.
+
+    Raises:
+        JobNotFoundError, UnknownBatchError: the batch or the job does not exist.
+        UnreadableJobError: the record of the batch is invalid.
+    """
+    before = tree(queue, name)
+    batch = queue.layout.find(name).batch if is_job(name) else None
+    records, waiting, unread = _records(queue)
+    followers: dict[str, list[BatchRecord]] = defaultdict(list)
+    for record in records:
+        for one in dict.fromkeys(record.dependencies.after if record.dependencies else ()):
+            followers[one].append(record)
+    left, seen = [MOST_NODES], {name}
+
+    def follow(node: Follower, names: Sequence[str], depth: int) -> None:
+        found = {one.name: one for before in names for one in followers[before]}
+        for number, record in enumerate(found.values()):
+            if left[0] <= 0 or depth == DEPTH:
+                node.left_out = len(found) - number
+                return
+            left[0] -= 1
+            when = "" if record.dependencies is None else str(record.dependencies)
+            child = Follower(record.name, when, record.name in waiting)
+            node.followers.append(child)
+            if record.name not in seen:
+                seen.add(record.name)
+                follow(child, [record.name], depth + 1)
+
+    after = Follower(name)
+    follow(after, [name] if batch is None else [name, batch], 0)
+    return JobGraph(before, after, batch, unread)
+
+
+def _records(queue: JobQueue) -> tuple[list[BatchRecord], set[str], int]:
+    """Return records of batches, the names of those that wait, and how many were not read."""
+    layout = queue.layout
+    waiting = _children(queue, CHAINS)
+    names = sorted(waiting)[:READ_BATCHES]
+    total = layout.znodes.count_children(layout.znodes.path(BATCHES))
+    if total <= READ_BATCHES:
+        others = [name for name in _children(queue, BATCHES) if name not in waiting]
+        names += others[: READ_BATCHES - len(names)]
+    found = []
+    znodes = layout.znodes.get_all([batch_path(layout, name) for name in names])
+    for name, znode in zip(names, znodes, strict=True):
+        if znode is not None:
+            try:
+                found.append(BatchRecord.decode(name, znode.data))
+            except UnreadableJobError:
+                continue
+    return found, waiting, max(0, total - len(names))
+
+
+def _children(queue: JobQueue, part: str) -> set[str]:
+    try:
+        return set(queue.layout.znodes.children(queue.layout.znodes.path(part)))
+    except MissingError:
+        return set()

@@ -203,6 +203,8 @@ def _reason_to_wait(queue: JobQueue, job: Job, now_ms: int) -> str | None:
 
 def _reason_of_limit(queue: JobQueue, job: Job) -> str:
     for limit, running, waiting in queue.limits.all():
+        if limit.name == job.limit and limit.concurrent == 0:
+            return f"it is paused; to end the pause: zoolet jobs limit remove {limit.name!r}"
         if limit.name == job.limit:
             use = f", {running} run now" if limit.concurrent is not None else ""
             return f"it waits for the limit {limit.name} ({limit.text}){use}; {waiting} jobs wait"

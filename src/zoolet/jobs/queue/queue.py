@@ -22,6 +22,7 @@ from zoolet.jobs.errors import (
 )
 from zoolet.jobs.limits.definitions import QueueLimits
 from zoolet.jobs.queue.moves import Move, Mover
+from zoolet.jobs.queue.pausing import Pauses, note_cancellation, read_control, set_pause
 from zoolet.jobs.queue.taking import Taker, TakeResult
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
@@ -37,7 +38,7 @@ from zoolet.jobs.submit.keys import KeyNamer
 from zoolet.jobs.submit.submission import Submission, Submitter
 from zoolet.jobs.znodes.deadlines import TIMEOUT_S
 from zoolet.jobs.znodes.job_znodes import read_job
-from zoolet.jobs.znodes.layout import CONTROL, DUE, Layout
+from zoolet.jobs.znodes.layout import DUE, Layout
 from zoolet.jobs.znodes.link import Watch
 from zoolet.jobs.znodes.multis import JOBS_AT_ONCE
 from zoolet.jobs.znodes.server_clock import ServerClock, wall_clock_ms
@@ -60,7 +61,8 @@ class JobQueue:
     Every method has ``timeout_s``: how long the method waits, in seconds, if the connection is lost
     or the server does not reply; None: no limit. Methods about many jobs wait this long for each
     request. After that, the method raises JobTimeoutError, which says whether something may have
-    been changed. ``limits`` are the limits for the jobs of the queue (`QueueLimits`).
+    been changed. ``limits`` are the limits for the jobs of the queue (`QueueLimits`), and
+    ``pauses`` are its pauses (`Pauses`).
     ``signing_keys`` is a file of keys, by which the queue signs the jobs that it submits.
     """
 
@@ -79,6 +81,7 @@ class JobQueue:
         self.mover = Mover(self.layout)
         self.taker = Taker(self.layout, self.mover, clock_ms)
         self.limits = QueueLimits(self.layout)
+        self.pauses = Pauses(self.layout, self.limits)
         self.gate = self.taker.gate
 
     # --- The queue as a whole
@@ -95,6 +98,11 @@ class JobQueue:
         """Raise UnknownQueueError if the queue does not exist."""
         with self._znodes.within(timeout_s, "look for the queue"):
             self.layout.check()
+
+    @property
+    def whole_path(self) -> str:
+        """The path of the queue's root, also the part that a chroot of the client hides."""
+        return self._znodes.whole_root
 
     @property
     def settings(self) -> QueueSettings:
@@ -134,12 +142,7 @@ class JobQueue:
         If the value is invalid, log a warning and return that nothing is paused.
         """
         with self._znodes.within(timeout_s, "read whether the queue is paused"):
-            found = self._znodes.get(self._znodes.path(CONTROL), watch)
-            try:
-                return Control.decode(found.data if found else b"")
-            except UnreadableJobError as error:
-                log.warning("%s", error)
-                return Control()
+            return read_control(self._znodes, watch)
 
     def pause(
         self,
@@ -155,19 +158,7 @@ class JobQueue:
         with self._znodes.within(
             timeout_s, "pause or resume", unknown="the queue may have been paused or resumed"
         ):
-            control = self.control()
-            if dataset is None:
-                control = replace(control, paused=paused)
-            else:
-                change = {dataset}
-                datasets = control.paused_datasets
-                datasets = datasets | change if paused else datasets - change
-                control = replace(control, paused_datasets=datasets)
-            self._write_control(control)
-            return control
-
-    def _write_control(self, control: Control) -> None:
-        self._znodes.set(self._znodes.path(CONTROL), control.encode())
+            return set_pause(self._znodes, dataset, paused=paused)
 
     # --- Reading
 
@@ -457,7 +448,7 @@ class JobQueue:
                 raise JobError(f"{name} is {job.state}; only a FAILED job can be retried")
             if job.is_stand_in:
                 raise JobError(f"the value of {name} could not be read: submit the work again")
-            fresh = renewed(job, self.signer)
+            fresh = renewed(job, self.signer, self.clock_ms())
             if not self.mover.move([Move(Event.RETRY, Place.DONE, job, fresh)]):
                 raise JobNotFoundError(f"another program has just retried or deleted {name}")
             return fresh
@@ -488,10 +479,8 @@ class JobQueue:
                 ]
                 made = self.mover.move(moves)
                 cancelled += [move.after for move in made]
-                ran = any(move.place == Place.OWNED for move in made)
-                if ran:
-                    control = self.control()
-                    self._write_control(replace(control, cancellations=control.cancellations + 1))
+                if any(move.place == Place.OWNED for move in made):
+                    note_cancellation(self._znodes)
                 # Jobs that another program moved at the same time are looked for again.
                 ended = {move.before.name for move in made}
                 ended |= {job.name for job in self.layout.read(Place.DONE, left)}

@@ -72,6 +72,7 @@ class Job(NamedTuple):
         trace: the context of the trace of the submission (`JobRequest`).
         signature: the signature of the values that the submitter chose (`zoolet.jobs.signing`);
             None: the job is not signed.
+        retried_ms: the time when the job, which had FAILED, was last retried; None: never.
         state: the job's state.
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
@@ -121,6 +122,7 @@ class Job(NamedTuple):
     slots: tuple[str, ...] = ()
     trace: str | None = None
     signature: str | None = None
+    retried_ms: int | None = None
     state: JobState = JobState.PENDING
     worker: str | None = None
     attempts: int = 0

@@ -1,17 +1,16 @@
-"""Filters of jobs, and the value of a znode ``retries/<id>``: a retry that is in progress.
+"""Filters of jobs.
 
 This module imports `zoolet.jobs.errors` and other modules of its package.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import TIME_LIMIT_MS, is_text
-from zoolet.jobs.records.json_values import decode_object
 from zoolet.jobs.records.transitions import JobState
 
 
@@ -82,27 +81,27 @@ class JobFilter:
             del values["dataset"]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
-
-@dataclass(frozen=True, slots=True)
-class RetryRecord:
-    """The value of a znode ``retries/<id>``, which exists while a retry is in progress.
-
-    Attributes:
-        began_ms: the time when the retry began, by the server's clock. Jobs that ended later are
-            not retried, so that each job is retried one time.
-    """
-
-    began_ms: int
+    def __str__(self) -> str:
+        """Return a text for people, like "task m:f, error ValueError"; "all" without conditions."""
+        values = [(name, value) for name, value in asdict(self).items() if value is not None]
+        return ", ".join(f"{name} {value}" for name, value in values) or "all"
 
     @classmethod
-    def decode(cls, data: bytes) -> Self | None:
-        """Decode the value, which any program may have written; None if it is invalid."""
-        began_ms = decode_object(data).get("began_ms")
-        return cls(began_ms) if isinstance(began_ms, int) and _is_time(began_ms) else None
+    def from_json(cls, value: object) -> Self:
+        """Return the filter of a JSON object, which any program may have written.
 
-    def encode(self, selected: JobFilter) -> bytes:
-        """Return the value; the filter is for people who look at the znode."""
-        return json.dumps({"began_ms": self.began_ms, "filter": asdict(selected)}).encode()
+        Raises:
+            ValueError: the value is not a valid filter.
+        """
+        if not isinstance(value, dict) or not value.keys() <= _NAMES:
+            raise ValueError("it is not an object with the conditions of a filter")
+        values: dict[str, Any] = dict(value)
+        if values.get("state") is not None:
+            values["state"] = JobState(values["state"])
+        return cls(**values)
+
+
+_NAMES = frozenset(spec.name for spec in fields(JobFilter))
 
 
 def _is_time(value: object) -> bool:

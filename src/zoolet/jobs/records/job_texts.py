@@ -42,6 +42,7 @@ _REQUEST_FIELDS: Final = (
     "slots",
     "trace",
     "signature",
+    "retried_ms",
 )
 """The optional fields between ``submitted_ms`` and ``state``, in order."""
 _FIRST_REQUEST_FIELD: Final = 10

@@ -331,6 +331,7 @@ OPTIONAL: Mapping[str, _Field] = {
     "slots": _Slots(),
     "trace": _Text(TRACE_LIMIT_CHARACTERS, or_null=True),
     "signature": _Text(SIGNATURE_LIMIT_CHARACTERS, or_null=True),
+    "retried_ms": _TIME,
     "losses": _Number(0, LOSSES_LIMIT),
     "progress": _ProgressField(),
     "worker": _ZnodeName(or_null=True),

@@ -35,7 +35,8 @@ class Limit:
 
     Attributes:
         name: the name of the limit, of up to 100 characters.
-        concurrent: the most attempts that run at the same time; None: ``per_second`` is given.
+        concurrent: the most attempts that run at the same time; 0: none starts, so the jobs are
+            paused; None: ``per_second`` is given.
         per_second: the most attempts that start per second on average; None: ``concurrent`` is
             given.
         burst: the most attempts that start at once after a pause, for ``per_second``; None: a
@@ -76,10 +77,10 @@ class Limit:
                 )
 
     def _check_numbers(self) -> None:
-        if self.concurrent is not None and not _is_number(self.concurrent, 1, CONCURRENT_MOST):
+        if self.concurrent is not None and not _is_number(self.concurrent, 0, CONCURRENT_MOST):
             raise InvalidJobError(
                 f"limit {self.name}: concurrent is {self.concurrent!r}, which is not a number from"
-                f" 1 to {CONCURRENT_MOST}"
+                f" 0 to {CONCURRENT_MOST}"
             )
         rate = self.per_second
         if rate is not None and not (
@@ -151,7 +152,9 @@ class Limit:
     @property
     def text(self) -> str:
         """A description of the limit, without its name."""
-        if self.concurrent is not None:
+        if self.concurrent == 0:
+            most = "paused"
+        elif self.concurrent is not None:
             most = f"{self.concurrent} at a time"
         else:
             most = f"{self.per_second:g} starts per second (up to {self.starts_at_once} at once)"

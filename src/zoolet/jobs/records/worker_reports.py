@@ -9,7 +9,7 @@ from typing import Any
 from zoolet.jobs.records.job_values import is_text
 from zoolet.jobs.records.json_values import decode_object
 
-TEXTS = frozenset({"host", "kind"})
+TEXTS = frozenset({"host", "kind", "version"})
 NUMBERS = frozenset(
     {
         "pid",

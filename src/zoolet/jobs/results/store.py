@@ -62,6 +62,14 @@ def _import_sqlalchemy() -> Any:
     return sqlalchemy
 
 
+class _Call:
+    """A call that a thread makes; the caller may have stopped waiting for it."""
+
+    def __init__(self) -> None:
+        self.is_late = False
+        self.has_ended = False
+
+
 class ResultStore:
     """A store at an SQLAlchemy URL. It connects at the first call, and reconnects if necessary.
 
@@ -109,6 +117,8 @@ class ResultStore:
         self._made: list[Any] = []
         """The tables of callers of `run` that exist."""
         self._id: str | None = None
+        self._num_late = 0
+        self._lock = threading.Lock()
 
     def _open_engine(self) -> None:
         """Get connections to the database, which are closed even if nobody calls `close`."""
@@ -119,6 +129,11 @@ class ResultStore:
     def sqlalchemy(self) -> Any:
         """The module ``sqlalchemy``, which is imported only if a store is opened."""
         return self._sa
+
+    @property
+    def num_late(self) -> int:
+        """The number of calls that still wait for the database, after their time limit."""
+        return self._num_late
 
     @property
     def dialect(self) -> str:
@@ -294,14 +309,17 @@ class ResultStore:
         answers = queue.SimpleQueue[tuple[Any, BaseException | None]]()
         engine = self._engine
         limit_s = TIMEOUT_S if timeout_s is None else timeout_s
-        is_left = threading.Event()
+        call = _Call()
 
         def run() -> None:
             try:
                 answers.put((work(), None))
             except BaseException as error:  # noqa: BLE001 -- it is raised by the caller's thread
                 answers.put((None, error))
-            if is_left.is_set():
+            with self._lock:
+                call.has_ended = True
+                self._num_late -= call.is_late
+            if call.is_late:
                 engine.dispose()
 
         threading.Thread(target=run, name="zoolet-result-store", daemon=True).start()
@@ -311,8 +329,10 @@ class ResultStore:
             # The thread may use its connection for ever. The next call gets another connection.
             self._closing.detach()
             self._open_engine()
-            is_left.set()
-            if not answers.empty():
+            with self._lock:
+                call.is_late = not call.has_ended
+                self._num_late += call.is_late
+            if call.has_ended:
                 engine.dispose()
             raise ResultStoreError(
                 f"{self.place} did not {what} within {limit_s:g} s. Check whether the database"

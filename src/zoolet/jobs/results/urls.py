@@ -54,7 +54,7 @@ def missing_url(name: str) -> ResultRefusedError:
     )
 
 
-def parse_urls(texts: Iterable[str]) -> dict[str, str]:
+def parse_store_urls(texts: Iterable[str]) -> dict[str, str]:
     """Return the URLs of options of the form ``NAME=URL``; ``NAME=@FILE`` for a URL in a file.
 
     Raises:

@@ -57,6 +57,7 @@ UNSIGNED: Final = (
     "limit",
     "slots",
     "signature",
+    "retried_ms",
     "state",
     "worker",
     "attempts",

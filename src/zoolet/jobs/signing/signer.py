@@ -74,8 +74,8 @@ def signer_of(keys: KeysPath | None, queue: str) -> Signer | None:
     return None if keys is None else Signer(keys, queue)
 
 
-def renewed(job: Job, signer: Signer | None) -> Job:
-    """Return a FAILED job as it waits again, at its old position, without attempts.
+def renewed(job: Job, signer: Signer | None, now_ms: int) -> Job:
+    """Return a FAILED job as it waits again at ``now_ms``, at its old position, without attempts.
 
     The job may have ended because it expired, so its time limits are removed. This changes signed
     values: with a signer, the job is signed again if its signature is valid. Without a signer, a
@@ -84,7 +84,7 @@ def renewed(job: Job, signer: Signer | None) -> Job:
     Raises:
         SignatureError: the signer finds that the signature is not valid.
     """
-    fresh = job.unstarted()
+    fresh = job.unstarted()._replace(retried_ms=now_ms)
     if job.signature is not None and signer is None:
         return fresh._replace(not_before_ms=signed_not_before_ms(job)).waiting()
     fresh = fresh._replace(not_before_ms=None, expires_ms=None)

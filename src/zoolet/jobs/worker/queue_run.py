@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zoolet import __version__
 from zoolet.jobs.errors import DisconnectedError, JobError
 from zoolet.jobs.execution.attempts import Setup
 from zoolet.jobs.hooks.attempt_calls import AttemptCalls
@@ -422,6 +423,7 @@ class QueueRun:
         about: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "version": __version__,
             "groups": self._executors.groups_count(),
         }
         about |= self._around.about()

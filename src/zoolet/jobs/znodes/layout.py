@@ -11,7 +11,8 @@
     chains/<name>       the batch <name> waits for another batch; children: entries for its jobs
     failures/f-<n>      notes of FAILED jobs (`zoolet.jobs.znodes.failure_log`)
     schedules/<name>    a schedule: when it submits jobs, and its last runs
-    retries/<id>        a retry of FAILED jobs that is in progress (`zoolet.jobs.queue.retrying`)
+    retries/<id>        a retry of FAILED jobs that is in progress (`zoolet.jobs.queue.changing`)
+    changes/<id>        another change of many jobs that is in progress
     due/<minute>        entries for jobs that wait for a time (`zoolet.jobs.znodes.deferred_index`)
     expiries/<minute>   entries for jobs in deferred that expire while they wait
     limits/<name>       limits for the jobs (`zoolet.jobs.znodes.limit_znodes`)
@@ -60,6 +61,7 @@ EXPIRIES = "expiries"
 SCHEDULES = "schedules"
 LIMITS = "limits"
 RETRIES = "retries"
+CHANGES = "changes"
 SETTINGS = "settings"
 CONTROL = "control"
 STORE = "store"

@@ -95,6 +95,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
 
 EXPECTED: Final = (
     ZooKeeperError,
+    JobError,
     ValueError,
     TooManyChildrenError,
     TooManyClientsError,

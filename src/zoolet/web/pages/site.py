@@ -16,6 +16,8 @@ from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.jobs.batch_readers import BatchReaders
+from zoolet.web.jobs.histories import Histories
 from zoolet.web.jobs.samples import QueueSamples
 from zoolet.web.live.hub import Hub
 from zoolet.web.operations.registry import Operations
@@ -56,6 +58,8 @@ class Site:
         history: the charts of the last hour.
         sessions: the sessions of the clusters.
         queue_samples: the samples of queues that somebody looks at.
+        batch_readers: the batches that somebody has looked at lately.
+        histories: the databases with the histories of queues.
     """
 
     settings: WebSettings
@@ -66,6 +70,8 @@ class Site:
     attempts: Attempts = field(default_factory=Attempts)
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHES_AT_A_TIME))
     num_waiting: int = 0
+    batch_readers: BatchReaders = field(default_factory=BatchReaders)
+    histories: Histories = field(init=False)
     clients: Clients = field(init=False)
     live: Hub = field(init=False)
     logins: Logins = field(init=False)
@@ -78,6 +84,7 @@ class Site:
     queue_samples: QueueSamples = field(init=False)
 
     def __post_init__(self) -> None:
+        self.histories = Histories(self.settings.result_stores)
         self.queue_samples = QueueSamples(self.lists, self.now_s, self.time_s)
         self.clients = Clients(
             self.settings.zookeeper_tls,
@@ -99,6 +106,7 @@ class Site:
         """Forget what a connection that is closed has read."""
         self.lists.forget(number)
         self.queue_samples.forget(number)
+        self.batch_readers.forget(number)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""

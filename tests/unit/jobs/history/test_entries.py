@@ -3,7 +3,7 @@
 import pytest
 
 from zoolet.jobs import InvalidJobError, JobRequest
-from zoolet.jobs.history.entries import HistoryPosition, entry_of, parse_position
+from zoolet.jobs.history.entries import HistoryPosition, entry_of
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_values import AttemptError
 
@@ -33,7 +33,7 @@ def test_texts_can_be_stored(text: str) -> None:
 
 
 def test_positions() -> None:
-    assert parse_position(str(HistoryPosition(12, 3))) == HistoryPosition(12, 3)
+    assert HistoryPosition.parse(str(HistoryPosition(12, 3))) == HistoryPosition(12, 3)
     for text in ("", "1", "1-", "-1", "a-1", "1-2-3", f"1-{10**18}", "\u0661-1"):
         with pytest.raises(InvalidJobError, match="is not a position"):
-            parse_position(text)
+            HistoryPosition.parse(text)

@@ -1,13 +1,10 @@
-"""Filters select jobs by state, task, batch, error and time; the record of a retry is checked."""
+"""Filters select jobs by state, task, dataset, batch, error and time."""
 
-import random
 from typing import Any
 
 import pytest
 
-from tests.fuzz.queue_values import any_bytes, changed
 from zoolet.jobs import InvalidJobError, Job, JobFilter, JobRequest, JobState
-from zoolet.jobs.records.job_filters import RetryRecord
 
 
 def ended(at_ms: int = 100, error: str = "ValueError: no", **changes: Any) -> Job:
@@ -60,11 +57,20 @@ def test_an_invalid_filter_is_refused(values: dict[str, Any]) -> None:
         JobFilter(**values)
 
 
-def test_random_records_of_retries_are_read_or_ignored() -> None:
-    chance = random.Random(3)
-    good = RetryRecord(17)
-    assert RetryRecord.decode(good.encode(JobFilter(task="m:f"))) == good
-    for _ in range(300):
-        data = any_bytes(chance) if chance.random() < 0.3 else changed(chance, {"began_ms": 17})
-        found = RetryRecord.decode(data)
-        assert found is None or found.began_ms >= 0
+def test_a_filter_without_a_dataset_has_the_id_of_older_versions() -> None:
+    # A retry that an older version has begun is continued.
+    assert JobFilter(state=JobState.FAILED).id == "2df46315f93244f48263c50fa3a252e6"
+    assert JobFilter(dataset="d").id != JobFilter().id
+
+
+def test_a_filter_has_a_text() -> None:
+    assert str(JobFilter()) == "all"
+    assert str(JobFilter(task="m:f", error="no")) == "task m:f, error no"
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], {"other": 1}, {"state": "GONE"}, {"task": 3}, {"since_ms": True}]
+)
+def test_only_the_json_of_a_filter_is_read(value: object) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 -- each value has its own message
+        JobFilter.from_json(value)

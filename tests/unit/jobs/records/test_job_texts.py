@@ -17,7 +17,7 @@ LEFT_OUT_IF_UNSET = (
     "waits_for",
     "import_since_ms", "import_tries", "import_worker", "soft_timeout_ms", "jitter_percent",
     "source", "tags", "limit_key", "limit", "slots",
-    "trace", "signature", "losses", "progress", "stored", "output",
+    "trace", "signature", "retried_ms", "losses", "progress", "stored", "output",
 )  # fmt: skip
 
 texts = st.text(st.characters(), max_size=30)
@@ -62,6 +62,7 @@ jobs = st.builds(
     slots=st.lists(texts, max_size=3).map(tuple),
     trace=st.none() | texts,
     signature=st.none() | texts,
+    retried_ms=st.none() | numbers,
     state=st.sampled_from(JobState),
     worker=st.none() | texts,
     attempts=st.integers(0, 20),

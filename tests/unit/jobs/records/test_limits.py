@@ -19,7 +19,7 @@ NOW_US = 1_800_000_000_000_000
         ({"name": "x" * 101}, "is not the name of a limit"),
         ({"concurrent": None}, "either concurrent or per_second"),
         ({"per_second": 1.0}, "either concurrent or per_second"),
-        ({"concurrent": 0}, "concurrent is 0"),
+        ({"concurrent": -1}, "concurrent is -1"),
         ({"concurrent": True}, "concurrent is True"),
         ({"concurrent": None, "per_second": 0}, "per_second is 0"),
         ({"concurrent": None, "per_second": float("nan")}, "per_second is nan"),
@@ -50,7 +50,7 @@ def test_a_limit_is_decoded_as_it_was_encoded(limit: Limit) -> None:
 
 def test_other_values_are_no_limit() -> None:
     assert Limit.decode("l", b"") is None
-    for data in (b"{", b"[]", b'{"concurrent": 0}', b'{"concurrent": 1, "per_key": 3}'):
+    for data in (b"{", b"[]", b'{"concurrent": -1}', b'{"concurrent": 1, "per_key": 3}'):
         with pytest.raises(UnreadableJobError, match="the limit l is invalid"):
             Limit.decode("l", data)
     assert Limit.decode("l", b'{"concurrent": 1, "later": 2}') == Limit("l", concurrent=1)
@@ -58,6 +58,7 @@ def test_other_values_are_no_limit() -> None:
 
 def test_the_text_says_what_is_limited() -> None:
     assert Limit("l", concurrent=3).text == "3 at a time, for the queue"
+    assert Limit("l", concurrent=0, task="m:f").text == "paused, for task m:f"
     assert Limit("l", per_second=8, task="m:f", per_key=True).text == (
         "8 starts per second (up to 2 at once), for task m:f, each key"
     )

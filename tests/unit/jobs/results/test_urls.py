@@ -7,12 +7,12 @@ import pytest
 
 from zoolet.jobs.errors import InvalidJobError
 from zoolet.jobs.results.store import place_of
-from zoolet.jobs.results.urls import StoreUrls, parse_urls
+from zoolet.jobs.results.urls import StoreUrls, parse_store_urls
 
 
 def test_options_name_stores_and_a_url_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://u:p=w@h/d\n")
-    found = parse_urls(["a=sqlite:///x.db?y=1", f"b=@{tmp_path}/url", "a=sqlite:///z.db"])
+    found = parse_store_urls(["a=sqlite:///x.db?y=1", f"b=@{tmp_path}/url", "a=sqlite:///z.db"])
     assert found == {"a": "sqlite:///z.db", "b": "postgresql://u:p=w@h/d"}
     assert StoreUrls(found).find("c") is None
 
@@ -22,7 +22,7 @@ def test_options_name_stores_and_a_url_may_be_in_a_file(tmp_path: Path) -> None:
 )
 def test_an_invalid_option_is_refused_without_its_url(text: str) -> None:
     with pytest.raises(InvalidJobError, match="result store") as raised:
-        parse_urls([text])
+        parse_store_urls([text])
     assert "secret" not in str(raised.value).replace("/nowhere/secret", "")
 
 
