@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 
 from zoolet.passwords.hashes import NOBODYS_HASH, hash_of
@@ -27,6 +28,11 @@ def users_file(directory: Path) -> Path:
         "editor proxy pat\n"
     )
     return path
+
+
+def application_routes() -> list[BaseRoute]:
+    """Return the routes of the pages, also of those that are new."""
+    return application(settings_of("127.0.0.1:1")).routes
 
 
 def settings_of(hosts: str, **more: Any) -> WebSettings:
