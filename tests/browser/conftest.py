@@ -1,18 +1,13 @@
 """A real browser on a real page: Debian's Chromium, driven by Playwright."""
 
-import asyncio
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from zoolet.web.application import application
+from tests.support.web import serving
 from zoolet.web.settings import WebSettings
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -62,25 +57,4 @@ def _refused(text: str) -> list[str]:
 def serve() -> Iterator[Callable[[WebSettings], str]]:
     """A function that serves the page on a thread, and returns its URL without the last slash."""
     with ExitStack() as stack:
-
-        def start(settings: WebSettings) -> str:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            settings = replace(settings, port=listener.getsockname()[1])
-            started = threading.Event()
-            app = application(settings, started.set)
-            config = uvicorn.Config(
-                app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=1
-            )
-            server = uvicorn.Server(config)
-            thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
-            thread.start()
-
-            def stop() -> None:
-                server.should_exit = True
-                thread.join(30)
-
-            stack.callback(stop)
-            assert started.wait(30)
-            return settings.url.rstrip("/")
-
-        yield start
+        yield lambda settings: stack.enter_context(serving(settings))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.routing import Route
 
 from tests.browser.conftest import SMALL
 from tests.browser.quality import (
@@ -19,7 +18,7 @@ from tests.browser.quality import (
     check_quality,
     check_width,
 )
-from tests.support.web import PASSWORDS, application_routes, settings_of, users_file
+from tests.support.web import PASSWORDS, routes, settings_of, users_file
 from zoolet.client import Client
 from zoolet.testing import EmbeddedServer
 from zoolet.web.settings import WebSettings
@@ -57,13 +56,8 @@ def server() -> Iterator[EmbeddedServer]:
 
 def simple_pages() -> list[str]:
     """Return the URLs of the pages that need no parameter but the cluster."""
-    return sorted(
-        route.path.replace("{cluster}", "local")
-        for route in application_routes()
-        if isinstance(route, Route)
-        and "GET" in (route.methods or set())
-        and not route.path.replace("{cluster}", "").count("{")
-    )
+    urls = [route.path.replace("{cluster}", "local") for route in routes("GET")]
+    return sorted(url for url in urls if "{" not in url)
 
 
 @pytest.mark.parametrize("page", simple_pages() + PAGES, ids=ascii)
@@ -99,7 +93,7 @@ def show(tab: Any, url: str) -> None:
     tab.wait_for_load_state("load")
 
 
-BAD = {
+BAD: dict[Callable[[Any], None], str] = {
     check_axe: "<img src='data:,'>",
     check_width: "<p style='width: 500px'>wide</p>",
 }
