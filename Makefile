@@ -37,10 +37,12 @@ ROUNDS := 20
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
+.PHONY: help setup run web check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-secure bench-web bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools kerberos python docs \
+  revision attack bench bench-client bench-secure bench-observer bench-archive bench-compare bench-jobs \
+  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools chromium kerberos python docs \
   lint types format pure clean
 
 help: ## Show this list
@@ -83,6 +85,9 @@ $(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
 
 run: $(READY) ## Serve, load a year of flights, run jobs over them, check the answer
 	@$(BIN)/python examples/flights.py
+
+web: $(READY) ## Serve, keep two workers busy with flights, and show both on the web page
+	@$(BIN)/python examples/flights_web.py
 
 # One core compiles while the other one installs packages and checks types.
 test: $(INSTALLED) $(CHECK_TOOLS)/.installed ## Run every check and every test
@@ -297,7 +302,7 @@ redis:
 
 # One after the other: apt-get works for one caller at a time.
 system-packages:
-	@for name in apache postgresql manifest-tools page-tools kerberos; do $(MAKE) --no-print-directory $$name || exit 1; done
+	@for name in apache postgresql manifest-tools page-tools chromium kerberos; do $(MAKE) --no-print-directory $$name || exit 1; done
 
 # PostgreSQL, as the store of large results; no cluster is made but the tests' own.
 postgresql:
@@ -425,6 +430,14 @@ page-tools:
 	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	          curl netcat-openbsd >/dev/null; } \
 	  || echo "The test of docs/operating.md will be skipped: it needs Debian's packages curl and netcat-openbsd." >&2
+
+# A browser for the tests of the web page. It needs a font, or its texts have no width.
+chromium:
+	@command -v chromium >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && echo "Installing Debian's packages chromium and fonts-dejavu-core to test the web page with ..." \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	          chromium fonts-dejavu-core >/dev/null; } \
+	  || echo "The tests of the web page in a browser will be skipped: they need Debian's package chromium." >&2
 
 lint: $(READY) ## Check format and style, and the rules for texts
 	$(BIN)/ruff format --check .

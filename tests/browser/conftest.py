@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.skips import needs
+from tests.support.web import serving
 from tests.support.web_streams import serving
 from zoolet.web.settings import WebSettings
 
@@ -20,7 +22,7 @@ def chromium() -> Iterator[Any]:
     """The browser. It ends with its module: its event loop runs on the thread of the tests."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     if not CHROMIUM.exists():
-        pytest.skip("needs Debian's package chromium")
+        pytest.skip(needs("a browser", "chromium"))
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -62,3 +64,4 @@ def serve() -> Iterator[Callable[[WebSettings], str]]:
             return stack.enter_context(serving(settings)).url
 
         yield start
+        yield lambda settings: stack.enter_context(serving(settings))

@@ -36,8 +36,10 @@ class Run:
         )
 
     @contextlib.contextmanager
-    def started(self) -> Iterator["subprocess.Popen[str]"]:
-        command = (sys.executable, str(PROJECT / "examples" / "flights.py"))
+    def started(
+        self, program: str = "flights.py", *options: str
+    ) -> Iterator["subprocess.Popen[str]"]:
+        command = (sys.executable, str(PROJECT / "examples" / program), *options)
         with subprocess.Popen(
             [*command, *("--conf", self.conf), *("--queue", QUEUE), *("--logs", self.directory)],
             stdout=subprocess.PIPE,

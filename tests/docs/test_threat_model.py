@@ -3,6 +3,8 @@
 import re
 
 from tests.support.pages import ROOT
+from zoolet.web.access.guard import COOKIE
+from zoolet.web.commands import web
 
 PAGE = ROOT / "docs" / "threat-model.md"
 TEST = re.compile(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)")
@@ -38,3 +40,14 @@ def test_each_known_attack_has_a_test_that_exists() -> None:
         assert found is not None, number
         text = (ROOT / found[2]).read_text()
         assert re.search(rf"^ *def {found[1]}\(", text, re.MULTILINE), number
+
+
+def test_the_ports_the_files_and_the_cookie_of_the_web_page_have_rows() -> None:
+    text = PAGE.read_text()
+    options = {name for option in web.params for name in option.opts}
+    for name in ("--listen", "--users-file", "--https-key"):
+        assert name in options
+        assert f"\n| `zoolet web {name}` | " in text
+    assert "--trusted-proxy" in options
+    assert "| the header of `--trusted-proxy` | " in text
+    assert f"| the cookie `{COOKIE}` | " in text

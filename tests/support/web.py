@@ -1,11 +1,19 @@
 """The web page in tests: its application, and a client with its cookie."""
 
+import asyncio
 import json
+import re
+import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from zoolet.passwords.hashes import NOBODYS_HASH, hash_of
@@ -17,16 +25,35 @@ JSON = {"Accept": "application/json"}
 PASSWORDS = {"ed": "editors password", "vi": "viewers password"}
 
 
+@cache
+def hash_text(name: str) -> str:
+    """Return the hash of a user's password; slow the first time."""
+    return str(hash_of(PASSWORDS[name]))
+
+
 def users_file(directory: Path) -> Path:
     """Write a file with the editor ed, the viewer vi, and users whom a proxy names."""
     path = directory / "users"
     path.write_text(
-        f"editor password ed {hash_of(PASSWORDS['ed'])}\n"
-        f"viewer password vi {hash_of(PASSWORDS['vi'])}\n"
+        f"editor password ed {hash_text('ed')}\n"
+        f"viewer password vi {hash_text('vi')}\n"
         f"viewer password nobody {NOBODYS_HASH}\n"
         "editor proxy pat\n"
     )
     return path
+
+
+def routes(method: str) -> list[Route]:
+    """Return the routes of all pages for a method, also of those that are new."""
+    found = application(settings_of("127.0.0.1:1")).routes
+    return [
+        route for route in found if isinstance(route, Route) and method in (route.methods or set())
+    ]
+
+
+def url_of(route: Route, value: str = "x") -> str:
+    """Return the URL of a route in the cluster local; its other parameters get one value."""
+    return re.sub(r"\{[^}]*\}", value, route.path.replace("{cluster}", "local"))
 
 
 def settings_of(hosts: str, **more: Any) -> WebSettings:
@@ -75,6 +102,27 @@ def browsing(settings: WebSettings, address: str = "127.0.0.1") -> Iterator[Brow
     app = application(settings)
     with TestClient(app, base_url=URL, client=(address, 50_000)) as client:
         yield Browser(client)
+
+
+@contextmanager
+def serving(settings: WebSettings) -> Iterator[str]:
+    """Serve the page on a thread and a free port; the block gets its URL without the last slash."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = replace(settings, port=listener.getsockname()[1])
+        started = threading.Event()
+        app = application(settings, started.set)
+        config = uvicorn.Config(
+            app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        try:
+            assert started.wait(30)
+            yield settings.url.rstrip("/")
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 def audit_of(messages: list[str]) -> list[dict[str, Any]]:

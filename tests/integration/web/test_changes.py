@@ -8,20 +8,10 @@ from pathlib import Path
 
 import cramjam
 import pytest
-from starlette.routing import Route
 
-from tests.support.web import JSON, Browser, audit_of, browsing, settings_of, users_file
+from tests.support.web import Browser, audit_of, browsing, settings_of, users_file
 from zoolet.client import Client, NoNodeError
 from zoolet.testing import EmbeddedServer
-from zoolet.web.pages import changing, entering, tree
-
-POSTS = [
-    route.path.replace("{cluster}", "local")
-    for module in (changing, entering, tree)
-    for route in module.routes()
-    if isinstance(route, Route) and "POST" in (route.methods or set())
-]
-CHANGES = ["/c/local/save", "/c/local/acl", "/c/local/create", "/c/local/delete"]
 
 
 @pytest.fixture
@@ -46,10 +36,6 @@ def fields_of(browser: Browser, path: str) -> dict[str, object]:
         "view": data["view"],
         "content": data["text"],
     }
-
-
-def test_the_list_of_changing_routes_is_complete() -> None:
-    assert set(CHANGES) | {"/login", "/logout", "/c/local/credentials"} == set(POSTS)
 
 
 STORED = [
@@ -183,45 +169,3 @@ def test_each_change_is_one_record(
     }
     assert records[-1]["deleted"] == 2
     assert all(line.isascii() and "\n" not in line and "secret" not in line for line in lines)
-
-
-@pytest.mark.parametrize("path", CHANGES)
-def test_a_viewer_is_refused(web: Browser, path: str) -> None:
-    assert "editor" in web.log_in("vi").post(path, {"path": "/"}, 403)["error"]
-
-
-@pytest.mark.parametrize("path", CHANGES)
-def test_an_editor_is_refused_without_the_option(
-    server: EmbeddedServer, tmp_path: Path, path: str
-) -> None:
-    with browsing(settings_of(server.hosts, users_file=users_file(tmp_path))) as web:
-        assert "--allow-changes" in web.log_in("ed").post(path, {"path": "/"}, 403)["error"]
-
-
-@pytest.mark.parametrize("path", CHANGES)
-def test_nobody_changes_anything_without_a_login(
-    web: Browser, server: EmbeddedServer, path: str
-) -> None:
-    assert web.client.post(path, headers=JSON).status_code == 401
-    with browsing(settings_of(server.hosts)) as anybody:
-        assert "--allow-changes" in anybody.post(path, {"path": "/"}, 403)["error"]
-
-
-@pytest.mark.parametrize("path", POSTS)
-@pytest.mark.parametrize("token", [None, "", "x", "0" * 64])
-def test_each_form_needs_its_token(editor: Browser, path: str, token: str | None) -> None:
-    fields = {} if token is None else {"csrf": token}
-    answer = editor.client.post(path, data=fields, headers=JSON)
-    assert answer.status_code == 403
-    assert "another site" in answer.json()["error"]
-
-
-@pytest.mark.parametrize("header", [{"Origin": "http://evil"}, {"Sec-Fetch-Site": "cross-site"}])
-@pytest.mark.parametrize("path", POSTS)
-def test_a_form_of_another_site_is_refused(
-    editor: Browser, path: str, header: dict[str, str]
-) -> None:
-    token = editor.get("/login")["csrf"]
-    answer = editor.client.post(path, data={"csrf": token}, headers=JSON | header)
-    assert answer.status_code == 403
-    assert "another site" in answer.json()["error"]

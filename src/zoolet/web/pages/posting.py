@@ -33,6 +33,16 @@ Page = Callable[[Request], Awaitable[Response]]
 FormHandler = Callable[[Request, Form], Awaitable[Response]]
 
 
+class FormRoute(Route):
+    """A route for POST.
+
+    Attributes:
+        changes: whether it changes something in ZooKeeper.
+    """
+
+    changes: bool = True
+
+
 def page(path: str, handler: Page, name: str) -> Route:
     """Return the route of a page."""
 
@@ -45,7 +55,7 @@ def page(path: str, handler: Page, name: str) -> Route:
     return Route(path, endpoint, methods=["GET"], name=name)
 
 
-def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> Route:
+def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> FormRoute:
     """Return the route of a form; ``changes`` says whether it changes something in ZooKeeper."""
 
     async def endpoint(request: Request) -> Response:
@@ -58,7 +68,9 @@ def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> Rou
         except (RefusedError, *EXPECTED) as error:
             return error_page(request, error)
 
-    return Route(path, endpoint, methods=["POST"], name=name)
+    route = FormRoute(path, endpoint, methods=["POST"], name=name)
+    route.changes = changes
+    return route
 
 
 def uploading(path: str, handler: Page, name: str) -> Route:

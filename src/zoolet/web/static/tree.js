@@ -90,7 +90,7 @@
       made.push(item);
     }
     area.replaceChildren(...made);
-    if (active >= Math.floor(first) && active < first + shown()) {
+    if (total && active >= Math.floor(first) && active < first + shown()) {
       tree.setAttribute("aria-activedescendant", "row-" + active);
     } else {
       tree.removeAttribute("aria-activedescendant");
