@@ -40,8 +40,6 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup run web check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-secure bench-web bench-observer bench-archive bench-compare bench-jobs \
-  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools kerberos python docs \
-  revision attack bench bench-client bench-secure bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools chromium kerberos python docs \
   lint types format pure clean
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.support.skips import needs
-from tests.support.web import serving
 from tests.support.web_streams import serving
 from zoolet.web.settings import WebSettings
 
@@ -64,4 +63,3 @@ def serve() -> Iterator[Callable[[WebSettings], str]]:
             return stack.enter_context(serving(settings)).url
 
         yield start
-        yield lambda settings: stack.enter_context(serving(settings))

@@ -1,18 +1,13 @@
 """The web page in tests: its application, and a client with its cookie."""
 
-import asyncio
 import json
 import re
-import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -102,27 +97,6 @@ def browsing(settings: WebSettings, address: str = "127.0.0.1") -> Iterator[Brow
     app = application(settings)
     with TestClient(app, base_url=URL, client=(address, 50_000)) as client:
         yield Browser(client)
-
-
-@contextmanager
-def serving(settings: WebSettings) -> Iterator[str]:
-    """Serve the page on a thread and a free port; the block gets its URL without the last slash."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        settings = replace(settings, port=listener.getsockname()[1])
-        started = threading.Event()
-        app = application(settings, started.set)
-        config = uvicorn.Config(
-            app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
-        thread.start()
-        try:
-            assert started.wait(30)
-            yield settings.url.rstrip("/")
-        finally:
-            server.should_exit = True
-            thread.join(30)
 
 
 def audit_of(messages: list[str]) -> list[dict[str, Any]]:

@@ -16,7 +16,20 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, files, live, operations, quotas, recipes, search, servers, sessions, transfers, tree
+from zoolet.web.pages import (
+    changing,
+    entering,
+    files,
+    live,
+    operations,
+    quotas,
+    recipes,
+    search,
+    servers,
+    sessions,
+    transfers,
+    tree,
+)
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.jobs import (
     batches,
@@ -35,6 +48,31 @@ from zoolet.web.settings import WebSettings
 
 _STATIC: Final = Path(__file__).parent / "static"
 _SWEEP_S: Final = 60.0
+_PARTS: Final = (
+    entering,
+    tree,
+    changing,
+    live,
+    operations,
+    search,
+    transfers,
+    files,
+    recipes,
+    servers,
+    sessions,
+    quotas,
+    queues,
+    listing,
+    job,
+    failures,
+    batches,
+    workers,
+    schedules,
+    graphs,
+    history,
+    changes,
+)
+"""The modules of pages."""
 
 
 def application(settings: WebSettings, on_start: Callable[[], None] | None = None) -> Starlette:
@@ -55,23 +93,10 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             yield
         finally:
             sweeper.cancel()
-            await site.live.close()
-            await site.operations.close()
-            site.queue_samples.close()
-            site.histories.close()
-            await site.clients.close()
-            site.uploads.close()
-
-    routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
-    routes += live.routes()
-    routes += [*operations.routes(), *search.routes(), *transfers.routes(), *files.routes()]
             await site.close()
-    routes += [*operations.routes(), *recipes.routes()]
-    routes += [*servers.routes(), *sessions.routes(), *quotas.routes()]
-    for part in (queues, listing, job, failures):
-    for part in (operations, search, queues, listing, job, failures):
-        routes += part.routes()
-    for part in (batches, workers, schedules, graphs, history, changes):
+
+    routes: list[BaseRoute] = []
+    for part in _PARTS:
         routes += part.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:

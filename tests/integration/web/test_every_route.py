@@ -17,11 +17,11 @@ from tests.support.web import (
     Browser,
     browsing,
     routes,
-    serving,
     settings_of,
     url_of,
     users_file,
 )
+from tests.support.web_streams import serving
 from zoolet.client import Client
 from zoolet.testing import EmbeddedServer
 from zoolet.web.pages.posting import FormRoute
@@ -178,7 +178,8 @@ def page(server: EmbeddedServer, users: Path) -> Iterator[str]:
     with Client(server.hosts) as zk:
         zk.create("/a", b'{"a": 1}')
         zk.create("/a/b", b"\xff" * 5000)
-    with serving(settings) as url:
+    with serving(settings) as running:
+        url = running.url
         yield url
 
 

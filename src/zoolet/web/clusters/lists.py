@@ -120,26 +120,15 @@ class ChildLists:
         self._limit()
         return found, found.id == current
 
-    async def names(self, connection: Connection, path: str) -> list[str]:
-        """Return the whole list in order, shared with other callers: do not change it.
+    async def newest(self, connection: Connection, path: str) -> tuple[str, list[str]]:
+        """Return the id of the newest list and all its names in order; do not change them.
 
         Raises the errors of `page`.
         """
         found, _ = await self._list(connection, path, "")
         if found.sorting is not None:
             await asyncio.shield(found.sorting)
-        return found.names
-
-    async def names(self, connection: Connection, path: str) -> tuple[str, list[str]]:
-        """Return the id of the newest list of children, and its names in order; do not change them.
-
-        Raises: as `page`.
-        """
-        found = await self.page(connection, path, start=0, count=0)
-        kept = self._lists[connection.number, path]
-        if kept.sorting is not None:
-            await asyncio.shield(kept.sorting)
-        return found.id, kept.names
+        return found.id, found.names
 
     def forget(self, number: int) -> None:
         """Forget the lists of a connection that is closed."""

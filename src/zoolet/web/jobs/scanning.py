@@ -195,7 +195,7 @@ async def _parts(what: Search, after: Position | None) -> AsyncIterator[tuple[Jo
                 continue
             is_here = start is not None and found.order == start.list.order
             try:
-                children = await what.lists.names(what.connection, found.path)
+                _, children = await what.lists.newest(what.connection, found.path)
             except NoNodeError:
                 continue  # it was empty, and is removed now
             names = _after(found, children, start.name if start is not None and is_here else "")

@@ -145,7 +145,7 @@ class ListFeed(Feed):
             if stat.num_children > MOST_FOLLOWED:
                 self._become("", current, stat.num_children, [], is_long=True)
                 return
-            found, names = await self._lists.names(connection, self.path)
+            found, names = await self._lists.newest(connection, self.path)
         except NoNodeError:
             return
         except NoAuthError as error:

@@ -81,7 +81,7 @@ async def _search(request: Request, form: Form) -> Response:
         path=path,
         title=f"Search for recipes below {path}",
         work=work,
-        back_url=_url(request, "recipes", path=path),
+        end_url=_url(request, "recipes", path=path),
     )
     return started(request, operation)
 

@@ -96,7 +96,6 @@ class Site:
         self.operations = Operations(self.now_s, self.time_s)
         self.uploads = Uploads(self.now_s)
         self.logins = Logins(self._end_login)
-        self.logins = Logins(self.clients.end)
         self.asker = Asker(self.settings.zookeeper_tls)
         self.sampler = Sampler(self.asker, self.time_s)
         self.history = History(self.sampler, self.time_s)
@@ -147,11 +146,15 @@ class Site:
 
     async def close(self) -> None:
         """End the work in the background, and close all clients."""
+        await self.live.close()
         await self.operations.close()
         self.sampler.close()
         self.sessions.close()
         self.asker.close()
+        self.queue_samples.close()
+        self.histories.close()
         await self.clients.close()
+        self.uploads.close()
 
 
 def site_of(request: Request) -> Site:
