@@ -15,7 +15,7 @@ from zoolet.client import AsyncClient, NoAuthError, NoNodeError, Stat
 from zoolet.model import paths
 from zoolet.web.recipes.guessing import guess
 from zoolet.web.recipes.names import GATE, ONCE
-from zoolet.web.recipes.reading import AT_ONCE, MOST_NAMES
+from zoolet.web.recipes.reading import AT_ONCE, MOST_NAMES, aside
 
 MOST_VISITED: Final = 20_000
 """Most znodes that a search visits."""
@@ -146,7 +146,8 @@ async def _visit(client: AsyncClient, waiting: _Waiting, place: _Place) -> None:
     except NoAuthError:
         search.num_refused += 1
         return
-    if guess(listed.names, has_gate=place.has_gate) is not None:
+    names = listed.names
+    if await aside(len(names), guess, names, has_gate=place.has_gate) is not None:
         search.found.append(place.path)
     else:
-        waiting.add(place.path, listed.names)
+        waiting.add(place.path, names)
