@@ -19,6 +19,7 @@ from zoolet.web.clusters.lists import ChildLists
 from zoolet.web.operations.registry import Operations
 from zoolet.web.servers.asking import Asker
 from zoolet.web.servers.history import History
+from zoolet.web.servers.hosts import Hosts
 from zoolet.web.servers.sampling import Sampler
 from zoolet.web.servers.sessions import Sessions
 from zoolet.web.settings import Cluster, WebSettings
@@ -50,6 +51,7 @@ class Site:
         sampler: the samples of all servers.
         history: the charts of the last hour.
         sessions: the sessions of the clusters.
+        hosts: the addresses of the clients of sessions.
     """
 
     settings: WebSettings
@@ -67,6 +69,7 @@ class Site:
     sampler: Sampler = field(init=False)
     history: History = field(init=False)
     sessions: Sessions = field(init=False)
+    hosts: Hosts = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = Clients(
@@ -81,6 +84,7 @@ class Site:
         self.sampler = Sampler(self.asker, self.time_s)
         self.history = History(self.sampler, self.time_s)
         self.sessions = Sessions(self.asker, self.now_s)
+        self.hosts = Hosts(self.sessions, self.now_s)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
