@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -143,6 +144,10 @@ def test_hostile_texts_are_only_text_and_fit_on_a_small_screen(
         tab.wait_for_load_state()
         shown = tab.locator(".members strong").inner_text()
         assert shown == (text if len(text) <= 200 else f"{text[:200]}…")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        holder = f"{path}/{zk.children(path).names[0]}"
+        tab.goto(f"{url}/c/local/recipes/break?path={quote(path)}&znode={quote(holder)}")
+        tab.get_by_role("heading", name=f"Break {path} in local?").wait_for()
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
     tab.goto(f"{url}/c/local/recipes/one?path=/binary")
     assert tab.locator(".members strong").inner_text().startswith("0x1b5b33316d726564ff")

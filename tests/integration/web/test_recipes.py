@@ -3,7 +3,9 @@
 import contextlib
 import datetime as dt
 import logging
+import random
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from kazoo.client import KazooClient
 from tests.support.waiting import wait_until
 from tests.support.web import Browser, audit_of, browsing, settings_of, users_file
 from zoolet.client import ACL, OPEN_ACL, Client, CreateMode, Id, Multi, Permission
-from zoolet.testing import EmbeddedServer
+from zoolet.testing import EmbeddedServer, OpCode
 
 HOSTILE = ["<script>alert(1)<script>", "\u202eright to left", "\x1b[31mred", "{{ 7 * 7 }}"]
 HEX = "0123456789abcdef" * 2
@@ -205,7 +207,7 @@ def test_double_barriers_parties_and_partitioners(
         assert texts(found, "waits") == ["ann"]
         enter()
         found = one(web, "/g/barrier")
-        assert (found["is_sure"], sorted(texts(found, "holds"))) == (True, ["ann", "bob"])
+        assert (found["is_sure"], sorted(texts(found, "member"))) == (True, ["ann", "bob"])
     party, shallow = kazoo.Party("/g/party", "ann"), kazoo.ShallowParty("/g/shallow", "zoe")
     party.join()
     shallow.join()
@@ -245,6 +247,27 @@ def test_the_longest_wait_is_first(web: Browser, zk: Client) -> None:
     assert [recipe["path"] for recipe in listed] == ["/held", "/free"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_finds_the_locks_of_a_random_tree(web: Browser, zk: Client, seed: int) -> None:
+    choices = random.Random(seed)
+    zk.create("/tree")
+    inner, locks = ["/tree"], set()
+    for number in range(120):
+        parent = choices.choice(inner[-30:])
+        # Names that recipes use too are no recipe, so the search looks below them.
+        unique = str(uuid.UUID(int=choices.getrandbits(128), version=4))
+        name = choices.choice([unique, unique.replace("-", ""), f"a{number}", f"entry-{number}"])
+        path = zk.create(f"{parent}/{name}").path
+        if choices.random() < 0.3:
+            zk.create(f"{path}/{HEX}__lock__", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
+            locks.add(path)
+        else:
+            inner.append(path)
+    result = web.get("/c/local/recipes?path=/tree")["result"]
+    assert {recipe["path"] for recipe in result["recipes"]} == locks
+    assert (result["is_complete"], result["problems"]) == (True, [])
+
+
 def test_a_search_with_progress(web: Browser, zk: Client) -> None:
     for top in range(3):
         zk.create(f"/t{top}")
@@ -265,6 +288,15 @@ def test_a_search_with_progress(web: Browser, zk: Client) -> None:
     assert [recipe["path"] for recipe in found["result"]["recipes"]] == ["/t2/n499/deep"]
     assert "/t2/n499/deep" in web.html(started["page"])
     assert web.post("/c/local/recipes/search", {"path": "x"}, 400)["error"]
+
+
+def test_a_search_is_cancelled(web: Browser, server: EmbeddedServer, zk: Client) -> None:
+    zk.create("/slow")
+    with server.faults.on(OpCode.EXISTS, path="/slow", times=None).delay(60):
+        started = web.post("/c/local/recipes/search", {"path": "/slow"})
+        answer = web.post(f"{started['page']}/cancel", {})
+    assert answer["state"] == "cancelled"
+    assert web.get(started["page"])["result"] == {}
 
 
 def test_a_user_without_the_permission_sees_that_something_is_missing(

@@ -153,7 +153,9 @@ async def _ask(request: Request, fields: Form, error: str, status: int) -> Respo
         recipe = await RecipeReader(connection, site.lists).read(path)
     holder = None if recipe is None else recipe.holder_of(znode)
     if recipe is None or holder is None or not recipe.is_breakable:
-        raise RefusedError(409, f"{znode} holds nothing in {path}: load the recipe again")
+        raise RefusedError(
+            409, f"{znode} holds nothing in {path} that can be broken: load the recipe again"
+        )
     hosts, _ = await _hosts(site, cluster, (holder,))
     value = {
         "title": f"Break {path}",
@@ -196,20 +198,10 @@ async def _break(request: Request, form: Form) -> Response:
 async def _hosts(
     site: Site, cluster: Cluster, members: Sequence[Member]
 ) -> tuple[dict[int, str], list[str]]:
-    """Return the addresses of the clients by session, and why some are missing.
-
-    The servers tell them in their answer to ``cons``.
-    """
-    if not any(member.session for member in members):
-        return {}, []
+    """Return the addresses of the clients by session, and why some are missing."""
+    ids = [_unsigned(member.session) for member in members if member.session]
     servers = [sampled.address for sampled in site.sampler.servers(cluster.name)]
-    reading = await site.sessions.reading(cluster.name, servers)
-    hosts = {}
-    for member in members:
-        known = reading.sessions.get(_unsigned(member.session))
-        if known is not None and known.connected is not None:
-            hosts[_unsigned(member.session)] = known.connected.address
-    return hosts, list(dict.fromkeys(reading.problems))
+    return await site.hosts.addresses(cluster.name, servers, ids)
 
 
 def _unsigned(session: int) -> int:

@@ -24,6 +24,7 @@ from zoolet.web.operations.registry import Operations
 from zoolet.web.operations.uploads import Uploads
 from zoolet.web.servers.asking import Asker
 from zoolet.web.servers.history import History
+from zoolet.web.servers.hosts import Hosts
 from zoolet.web.servers.sampling import Sampler
 from zoolet.web.servers.sessions import Sessions
 from zoolet.web.settings import Cluster, WebSettings
@@ -60,6 +61,7 @@ class Site:
         queue_samples: the samples of queues that somebody looks at.
         batch_readers: the batches that somebody has looked at lately.
         histories: the databases with the histories of queues.
+        hosts: the addresses of the clients of sessions.
     """
 
     settings: WebSettings
@@ -82,6 +84,7 @@ class Site:
     history: History = field(init=False)
     sessions: Sessions = field(init=False)
     queue_samples: QueueSamples = field(init=False)
+    hosts: Hosts = field(init=False)
 
     def __post_init__(self) -> None:
         self.histories = Histories(self.settings.result_stores)
@@ -100,6 +103,7 @@ class Site:
         self.sampler = Sampler(self.asker, self.time_s)
         self.history = History(self.sampler, self.time_s)
         self.sessions = Sessions(self.asker, self.now_s)
+        self.hosts = Hosts(self.sessions, self.now_s)
 
     def _forget(self, number: int) -> None:
         """Forget what a connection that is closed has read."""

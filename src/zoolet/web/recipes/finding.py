@@ -46,25 +46,25 @@ async def find_recipes(
     Raises:
         NoNodeError: the znode where the search begins does not exist.
     """
-    async for _ in search_recipes(connection.client, search):
-        progress(search)
     reader = RecipeReader(connection, lists)
+    gate = asyncio.Semaphore(_AT_ONCE)
     recipes: list[Recipe] = []
     problems: list[tuple[str, str]] = []
 
-    async def read(path: str) -> None:
+    async def confirm(path: str) -> bool:
         try:
-            found = await reader.read(path, at_most=FEW_MEMBERS)
+            async with gate:
+                found = await reader.read(path, at_most=FEW_MEMBERS)
         except NoNodeError:
-            return
+            return False
         except (NoAuthError, TooManyChildrenError) as error:
             problems.append((path, str(error)))
-            return
+            return True
         if found is not None:
             recipes.append(found)
+        return found is not None
 
-    for start in range(0, len(search.found), _AT_ONCE):
-        await asyncio.gather(*map(read, search.found[start : start + _AT_ONCE]))
+    async for _ in search_recipes(connection.client, search, confirm):
         progress(search)
     return Found(tuple(sorted(recipes, key=_urgency)), tuple(problems))
 

@@ -269,7 +269,7 @@ def _gathering(found: Guess, path: str, lists: Lists) -> Plan:
     has_ready = READY in lists[path].names
     state = State.MEMBER
     if found.kind is Kind.DOUBLE_BARRIER:
-        state = State.HOLDS if has_ready else State.WAITS
+        state = State.MEMBER if has_ready else State.WAITS
     is_sure = has_ready or any(known.role is Role.PARTY for known in found.names)
     members = [_member(path, known, state) for known in found.names]
     return Plan(path, found.kind, found.libraries, is_sure, tuple(members), has_ready=has_ready)

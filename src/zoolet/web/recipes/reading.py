@@ -5,8 +5,8 @@ lists no more names than `MOST_NAMES` of a znode itself; at most `AT_ONCE` reque
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, ParamSpec, TypeVar
 
 from zoolet.client import AsyncClient, NoAuthError, NoNodeError
 from zoolet.model import paths
@@ -27,6 +27,9 @@ from zoolet.web.recipes.planning import (
 from zoolet.web.recipes.recipe import Member, Recipe, Znode
 from zoolet.web.recipes.recognition import counter_of, recipe_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 MOST_NAMES: Final = 20_000
 """Most children of a znode that the recognition reads; of a longer queue it reads the first."""
 
@@ -39,8 +42,17 @@ MOST_MEMBERS: Final = 200
 MOST_HINTED: Final = 1000
 """Most children of a znode whose own page says which recipe it is."""
 
+_MANY_NAMES: Final = 500
+
 AT_ONCE: Final = 50
 """Most requests that wait for their replies at the same time."""
+
+
+async def aside(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function, on a thread if it works on many names, so that other requests go on."""
+    if size <= _MANY_NAMES:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 class RecipeReader:
@@ -76,7 +88,8 @@ class RecipeReader:
             if counter is not None:
                 return counter
         listing = await self._listing(path)
-        found = guess(listing.names, has_gate=await self._has_beside(path, GATE))
+        size, has_gate = len(listing.names), await self._has_beside(path, GATE)
+        found = await aside(size, guess, listing.names, has_gate=has_gate)
         if found is None:
             return None
         return await self._read(path, found, listing, at_most)
@@ -100,7 +113,8 @@ class RecipeReader:
         await self._add(lists, places(found, path))
         await self._add(lists, more_places(found, path, lists))
         _check(found, lists)
-        plan = planned(found, path, lists)
+        size = sum(len(one.names) for one in lists.values())
+        plan = await aside(size, planned, found, path, lists)
         if plan is None:
             return None
         chosen = _chosen(plan, at_most)
@@ -111,7 +125,9 @@ class RecipeReader:
                 if znode is not None:
                     znodes[member.path] = znode
         own = await self.znode(path)
-        return None if own is None else recipe_of(plan, znodes, own.data)
+        if own is None:
+            return None
+        return await aside(len(plan.members), recipe_of, plan, znodes, own.data)
 
     async def _znodes(self, members: Iterable[Member]) -> list[Znode | None]:
         return await asyncio.gather(*(self.znode(member.path) for member in members))

@@ -123,7 +123,7 @@ def test_a_double_barrier_waits_until_it_is_ready() -> None:
     assert (waiting.kind, waiting.is_sure, waiting.num_waiting) == (Kind.DOUBLE_BARRIER, False, 2)
     entered = seen({**below(HEXES[:2]), "/r/ready": znode(owner=0)})
     assert entered is not None
-    assert (entered.is_sure, entered.num_holding) == (True, 2)
+    assert (entered.is_sure, entered.num_waiting, entered.num_members) == (True, 0, 2)
     curator = seen(below(UUIDS[:2], data=b"192.168.0.7"))
     assert curator is not None
     assert curator.title == "probably a double barrier of Curator"
