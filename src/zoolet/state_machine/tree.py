@@ -30,16 +30,13 @@ from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.codes import ErrorCode
 from zoolet.model.errors import RequestError
 from zoolet.model.owner_kinds import OwnerKind
-from zoolet.model.stat import STAT_BYTES, Stat
+from zoolet.model.stat import Stat
 from zoolet.state_machine.acl_table import OPEN, AclTable, StoredAcl
 from zoolet.state_machine.directory import Directory
 from zoolet.state_machine.tables import shrunk
 from zoolet.state_machine.znode import (
     AVERSION,
     CVERSION,
-    DATA_LENGTH,
-    MTIME,
-    MZXID,
     NUM_CHILDREN,
     OWNER,
     PZXID,
@@ -48,9 +45,10 @@ from zoolet.state_machine.znode import (
     data_length,
     encode_record,
     new_record,
+    record_with_data,
+    set_record,
     stat_of_system_node,
     wrap_int32,
-    write_data,
     write_names,
 )
 
@@ -394,20 +392,9 @@ class Tree:
     ) -> bytes:
         """Replace a znode's data and return its record; raises RequestError (NO_NODE)."""
         before = self._existing(path)
-        size = len(before)
-        writer = BytesWriter()
-        write_data(writer, data)
-        writer.write(before[size - STAT_BYTES : size - MZXID])
-        write_i64_be(writer, zxid)
-        writer.write(before[size - MZXID + 8 : size - MTIME])
-        write_i64_be(writer, time_ms)
-        write_i32_be(writer, version)
-        writer.write(before[size - CVERSION : size - DATA_LENGTH])
-        write_i32_be(writer, 0 if data is None else len(data))
-        writer.write(before[size - NUM_CHILDREN :])
-        record = self.records[path] = writer.getvalue()
-        if len(record) != size:
-            self._resize(path, i64(len(record)) - size)
+        record = self.records[path] = set_record(before, data, version, zxid, time_ms)
+        if len(record) != len(before):
+            self._resize(path, i64(len(record)) - len(before))
         return record
 
     def _resize(self, path: str, bytes_more: i64) -> None:
@@ -438,15 +425,9 @@ class Tree:
         before = self.records[path]
         if self._kept:
             self._keep(path)
-        size = len(before)
-        writer = BytesWriter()
-        write_data(writer, data)
-        writer.write(before[size - STAT_BYTES : size - DATA_LENGTH])
-        write_i32_be(writer, len(data))
-        writer.write(before[size - NUM_CHILDREN :])
-        record = self.records[path] = writer.getvalue()
-        if len(record) != size:
-            self._resize(path, i64(len(record)) - size)
+        record = self.records[path] = record_with_data(before, data)
+        if len(record) != len(before):
+            self._resize(path, i64(len(record)) - len(before))
         return record
 
     def _count_changed(self) -> None:

@@ -86,6 +86,33 @@ def encode_record(data: bytes | None, stat: Stat) -> bytes:
     return writer.getvalue()
 
 
+def set_record(before: bytes, data: bytes | None, version: int, zxid: i64, time_ms: i64) -> bytes:
+    """Return the record of a znode after a setData."""
+    size = len(before)
+    writer = BytesWriter()
+    write_data(writer, data)
+    writer.write(before[size - STAT_BYTES : size - MZXID])
+    write_i64_be(writer, zxid)
+    writer.write(before[size - MZXID + 8 : size - MTIME])
+    write_i64_be(writer, time_ms)
+    write_i32_be(writer, version)
+    writer.write(before[size - CVERSION : size - DATA_LENGTH])
+    write_i32_be(writer, 0 if data is None else len(data))
+    writer.write(before[size - NUM_CHILDREN :])
+    return writer.getvalue()
+
+
+def record_with_data(before: bytes, data: bytes) -> bytes:
+    """Return a record with other data; of its Stat, only the data length changes."""
+    size = len(before)
+    writer = BytesWriter()
+    write_data(writer, data)
+    writer.write(before[size - STAT_BYTES : size - DATA_LENGTH])
+    write_i32_be(writer, len(data))
+    writer.write(before[size - NUM_CHILDREN :])
+    return writer.getvalue()
+
+
 def write_names(writer: BytesWriter, children: Iterable[str]) -> None:
     """Write the names of children whose paths are given."""
     for child in children:

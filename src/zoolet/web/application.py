@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Router
 from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
@@ -100,7 +100,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         routes += part.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
-        routes = [Mount(settings.base_path, routes=routes)]
+        routes = [Mount(settings.base_path, Router(routes, redirect_slashes=False))]
     guard = Middleware(
         Guard, settings=settings, users=site.users, logins=site.logins, now_s=site.now_s
     )
@@ -110,6 +110,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_error},
     )
+    app.router.redirect_slashes = bool(settings.base_path)  # only to the page below the base path
     app.state.site = site
     return app
 

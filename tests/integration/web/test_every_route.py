@@ -28,7 +28,13 @@ from zoolet.web.pages.posting import FormRoute
 
 FORMS = [route for route in routes("POST") if isinstance(route, FormRoute)]
 CHANGES = [url_of(route) for route in FORMS if route.changes]
-WITHOUT_CHANGES = {"/login", "/logout", "/c/{cluster}/credentials"}
+WITHOUT_CHANGES = {
+    "/login",
+    "/logout",
+    "/c/{cluster}/credentials",
+    "/c/{cluster}/operations/{operation}/cancel",
+    "/c/{cluster}/recipes/search",
+}
 """The forms that change nothing in ZooKeeper, so viewers may send them."""
 CLOSED = [route for route in [*routes("GET"), *FORMS] if route.path != "/login"]
 OF_CLUSTERS = [route for route in FORMS if "{cluster}" in route.path]

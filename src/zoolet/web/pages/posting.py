@@ -73,7 +73,7 @@ def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> For
     return route
 
 
-def uploading(path: str, handler: Page, name: str) -> Route:
+def uploading(path: str, handler: Page, name: str) -> FormRoute:
     """Return the route of a file that changes something: the handler reads the body itself.
 
     The token is in the header ``X-CSRF-Token``.
@@ -89,7 +89,7 @@ def uploading(path: str, handler: Page, name: str) -> Route:
         except (RefusedError, *EXPECTED) as error:
             return error_page(request, error)
 
-    return Route(path, endpoint, methods=["POST"], name=name)
+    return FormRoute(path, endpoint, methods=["POST"], name=name)
 
 
 def cluster_of(request: Request) -> Cluster:
