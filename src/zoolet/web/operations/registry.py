@@ -151,6 +151,7 @@ class Operations:
         task = self._tasks.get(operation.id)
         if task is not None and operation.id not in self._reasons:
             self._reasons[operation.id] = reason
+            operation.is_cancelled = True
             task.cancel()
 
     async def ended(self, operation: Operation, timeout_s: float) -> bool:

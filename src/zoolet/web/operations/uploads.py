@@ -119,6 +119,9 @@ class Uploads:
         except BaseException:
             self.drop(upload)
             raise
+        if upload.id not in self._uploads:
+            self.drop(upload)
+            raise OperationError("the login has ended: log in, and send the file again")
         upload.is_complete = True
         return upload
 
@@ -138,7 +141,7 @@ class Uploads:
     def end(self, login: str) -> None:
         """Delete the files of a login that has ended."""
         for upload in list(self._uploads.values()):
-            if upload.owner[1] == login and not upload.is_in_use:
+            if upload.owner[1] == login:
                 self.drop(upload)
 
     def forget_old(self) -> None:
