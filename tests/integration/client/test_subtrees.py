@@ -1,6 +1,7 @@
 """Work on whole subtrees with both clients: what it does, what it refuses, and what it leaves."""
 
 import asyncio
+import random
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from zoolet.client import (
     HiddenAclError,
     Id,
     MovedEphemeralError,
+    Multi,
     NoAuthError,
     NodeExistsError,
     NoNodeError,
@@ -112,6 +114,21 @@ def test_a_walk_sees_every_znode_of_any_shape(
     requests = embedded.inside.requests(client.session_id.id)
     reads = [request for request in requests if request.op_code is OpCode.MULTI_READ]
     assert len(reads) < 60
+
+
+def test_a_walk_of_a_long_list_is_in_order(client: Client) -> None:
+    numbers = list(range(25_000))
+    random.Random(7).shuffle(numbers)
+    client.create("/long")
+    for start in range(0, len(numbers), 1000):
+        multi = Multi()
+        for number in numbers[start : start + 1000]:
+            multi.create(f"/long/n{number:05}", b"")
+        client.multi(multi)
+    client.create("/long/n10000/child")
+    expected = [f"/long/n{number:05}" for number in range(25_000)]
+    expected.insert(10_001, "/long/n10000/child")
+    assert walked(client, "/long") == ["/long", *expected]
 
 
 def test_a_walk_that_is_not_finished_leaves_nothing(client: Client) -> None:

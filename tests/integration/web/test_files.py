@@ -258,6 +258,26 @@ def test_files_end_with_their_time_and_their_number() -> None:
     asyncio.run(run())
 
 
+def test_a_login_that_ends_during_an_upload_leaves_no_file() -> None:
+    async def run() -> None:
+        kept = Uploads()
+        visitor = Visitor("", Role.EDITOR, "127.0.0.1", False, "a", "")
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield lines_of("/a", "/a")
+            kept.end(visitor.owner[1])
+
+        with pytest.raises((OperationError, OSError)):
+            await kept.receive(visitor, "c", "/t", chunks())
+        assert kept._uploads == {}
+        directory = kept._directory
+        assert directory is not None
+        assert list(Path(directory.name).iterdir()) == []
+        kept.close()
+
+    asyncio.run(run())
+
+
 def test_a_file_that_stops_coming_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "CHUNK_TIMEOUT_S", 0.01)
 

@@ -198,6 +198,7 @@ def test_only_the_visitor_sees_the_search(server: EmbeddedServer, tmp_path: Path
         place = f"/c/local/operations/{started['id']}"
         ended(web, started["page"])
         assert web.get(place)["id"] == started["id"]
+        assert "Search for" in web.html(place)
         assert [one["id"] for one in web.get("/c/local/operations")["operations"]] == [
             started["id"]
         ]
@@ -224,6 +225,27 @@ def test_only_the_visitor_sees_the_search(server: EmbeddedServer, tmp_path: Path
 )
 def test_a_wrong_query_is_refused(web: Browser, fields: dict[str, str]) -> None:
     assert web.post("/c/local/search", fields, 400)["error"]
+
+
+def test_paths_that_are_too_long_to_keep_are_refused(web: Browser) -> None:
+    fields = {"text": "x", "path": "/" + "a" * 200_000}
+    assert "too long" in web.post("/c/local/search", fields, 400)["error"]
+
+
+def test_an_expired_session_ends_the_search_and_the_next_one_works(
+    web: Browser, server: EmbeddedServer, zk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(zk, "/many", 3000)
+    monkeypatch.setattr(searching, "ZNODES_PER_S", 500)
+    page = web.post("/c/local/search", {"text": "n-000001"})["page"]
+    wait_until(lambda: web.get(page)["operation"]["result"].get("matches"), "it runs")
+    monkeypatch.setattr(searching, "ZNODES_PER_S", 1_000_000)
+    for session in server.inside.sessions():
+        if session.session_id != zk.session_id.id:
+            assert server.expire(session.session_id)
+    assert ended(web, page)["state"] in {"failed", "done"}
+    wait_until(lambda: web.client.get("/c/local/tree").status_code == 200, "a new session")
+    assert paths_of(run(web, "/c/local/search", {"text": "n-000001"})) == ["/many/n-000001"]
 
 
 def test_a_root_that_is_not_there(web: Browser) -> None:

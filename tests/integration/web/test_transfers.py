@@ -238,6 +238,7 @@ def test_a_cancelled_copy_says_what_is_written(
     fill(zk, "/a", 12000)
     answer = begun(web, path="/a", to="prod", target="/t")
     assert '<progress max="12001"' in web.html(answer["page"])
+    assert "Cancel</button>" in web.html(answer["page"])
     web.post(f"/c/local/operations/{answer['id']}/cancel", {})
     slow_writes.set()
     found = ended(web, answer["page"])

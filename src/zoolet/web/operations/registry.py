@@ -40,6 +40,9 @@ MOST_KEPT_OF_USER: Final = 20
 MOST_KEPT: Final = 200
 """Most ended operations that are kept."""
 
+MOST_CHARACTERS: Final = 128 << 10
+"""Most characters of the texts that an operation is started with."""
+
 KEPT_S: Final = 3600.0
 """An operation that ended before this time is forgotten."""
 
@@ -102,7 +105,10 @@ class Operations:
 
         Raises:
             TooManyOperationsError: too many operations of the user, or of all users, run.
+            ValueError: the texts are too long to keep them.
         """
+        if sum(map(len, (path, title, url, end_url, *(facts or {}).values()))) > MOST_CHARACTERS:
+            raise ValueError("the paths are too long for this page: use zoolet shell")
         user = _user_of(visitor)
         running = [self._operations[key] for key in self._tasks]
         if sum(_user_of(found.visitor) == user for found in running) >= MOST_OF_USER:
@@ -151,6 +157,7 @@ class Operations:
         task = self._tasks.get(operation.id)
         if task is not None and operation.id not in self._reasons:
             self._reasons[operation.id] = reason
+            operation.is_cancelled = True
             task.cancel()
 
     async def ended(self, operation: Operation, timeout_s: float) -> bool:

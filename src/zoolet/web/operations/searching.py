@@ -33,6 +33,7 @@ PLACES: Final = ("names", "data", "both")
 
 _MOST_SHOWN_CHARACTERS: Final = 512 << 10
 _MOST_REFUSED: Final = 10
+_SHOWN: Final = 1000
 _BATCH: Final = 500
 _BATCH_BYTES: Final = 1 << 20
 _STEP: Final = 64 << 10
@@ -159,7 +160,7 @@ class _Found:
         """Note a znode that the client may not read."""
         self._refused += 1
         if len(self._refused_paths) < _MOST_REFUSED:
-            self._refused_paths.append(str(error.path))
+            self._refused_paths.append(str(error.path)[:_SHOWN])
 
     def note(self, visited: int, matches: list[dict[str, Any]]) -> None:
         """Note the matches among the next znodes."""

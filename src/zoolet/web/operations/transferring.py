@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from zoolet.client import (
     BadVersionError,
+    ClientClosedError,
     ConnectionLossError,
     DeadlineError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
+    RequestTimeoutError,
     Transferred,
     ZooKeeperError,
 )
@@ -24,6 +26,14 @@ from zoolet.web.operations.operation import Handle, Kind, OperationError
 COPY: Final = Kind("copy", "znodes")
 MOVE: Final = Kind("move", "steps")
 IMPORT: Final = Kind("import", "znodes")
+
+_UNKNOWN: Final = (
+    ConnectionLossError,
+    ClientClosedError,
+    DeadlineError,
+    RequestTimeoutError,
+)
+"""After these errors, it is not known whether the server has applied the last requests."""
 
 _CHANGED: Final = (BadVersionError, NotEmptyError, NoNodeError)
 
@@ -90,11 +100,11 @@ class Report:
     def _told(self, error: BaseException) -> str:
         done, kind = self._done, self._handle.operation.kind
         told = self._told_of_move(error) if kind is MOVE else self._told_of_writing()
-        if isinstance(error, (ConnectionLossError, DeadlineError)) and not done.is_copied:
-            told += (
-                " The reply to the last requests is missing, so more may have been written: look"
-                " at the target."
-            )
+        both = f"{self._source} and {self._target}" if kind is MOVE else self._target
+        if isinstance(error, _UNKNOWN) and not done.is_copied:
+            if not done.written:
+                return f"The reply is missing, so something may have been written: look at {both}."
+            told += f" The last replies are missing, so more may have been written: look at {both}."
         return told
 
     def _told_of_writing(self) -> str:

@@ -21,7 +21,7 @@ from zoolet.client.transfers import is_ephemeral
 from zoolet.exports.lines import ExportedZnode, ExportError
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.operations.operation import Operation, OperationError
-from zoolet.web.operations.registry import TooManyOperationsError
+from zoolet.web.operations.registry import MOST_CHARACTERS, TooManyOperationsError
 
 MOST_BYTES: Final = 256 << 20
 """Most bytes of an uploaded file."""
@@ -42,6 +42,7 @@ CHUNK_TIMEOUT_S: Final = 60.0
 """The longest wait for the next part of a file."""
 
 _FIRST_PATHS: Final = 5
+_SHOWN: Final = 1000
 _STEP: Final = 1000
 _STEP_BYTES: Final = 4 << 20
 _WRITE_BYTES: Final = 1 << 20
@@ -111,6 +112,8 @@ class Uploads:
             OSError: the file cannot be written.
             TimeoutError: the next part of the file did not come in time.
         """
+        if len(target) > MOST_CHARACTERS:
+            raise OperationError("the path is too long for this page: use zoolet shell")
         upload = self._new(visitor, cluster, target)
         try:
             await self._write(upload, chunks)
@@ -119,6 +122,9 @@ class Uploads:
         except BaseException:
             self.drop(upload)
             raise
+        if upload.id not in self._uploads:
+            self.drop(upload)
+            raise OperationError("the login has ended: log in, and send the file again")
         upload.is_complete = True
         return upload
 
@@ -138,7 +144,7 @@ class Uploads:
     def end(self, login: str) -> None:
         """Delete the files of a login that has ended."""
         for upload in list(self._uploads.values()):
-            if upload.owner[1] == login and not upload.is_in_use:
+            if upload.owner[1] == login:
                 self.drop(upload)
 
     def forget_old(self) -> None:
@@ -238,7 +244,7 @@ def _check_some(upload: Upload, znodes: Iterator[ExportedZnode]) -> bool:
         upload.ephemerals += is_ephemeral(znode)
         size_bytes += len(znode.data or b"")
         if len(upload.first_paths) < _FIRST_PATHS:
-            upload.first_paths.append(znode.path)
+            upload.first_paths.append(znode.path[:_SHOWN])
         if size_bytes > _STEP_BYTES:
             break
     upload.data_bytes += size_bytes

@@ -74,6 +74,7 @@ def operation_values(request: Request, found: Operation) -> dict[str, Any]:
         **found.values(),
         "_seconds": max(0, round(ended_s - found.begun_s)),
         "_begun": time_text(int(found.begun_s * 1000)),
+        "_is_cancelled": found.is_cancelled,
         "_template": found.kind.template,
         "_cancel_url": f"{base}/c/{cluster}/operations/{found.id}/cancel",
         "_start": start,
