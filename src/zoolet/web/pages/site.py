@@ -21,6 +21,7 @@ from zoolet.web.servers.history import History
 from zoolet.web.servers.sampling import Sampler
 from zoolet.web.servers.sessions import Sessions
 from zoolet.web.settings import Cluster, WebSettings
+from zoolet.web.top.looks import Busiest
 
 HASHES_AT_A_TIME: Final = 1
 """Passwords that are checked at the same time; each takes 100 ms of a core."""
@@ -48,6 +49,7 @@ class Site:
         sampler: the samples of all servers.
         history: the charts of the last hour.
         sessions: the sessions of the clusters.
+        busiest: the busiest clients and paths of the clusters.
     """
 
     settings: WebSettings
@@ -64,6 +66,7 @@ class Site:
     sampler: Sampler = field(init=False)
     history: History = field(init=False)
     sessions: Sessions = field(init=False)
+    busiest: Busiest = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = Clients(
@@ -77,6 +80,7 @@ class Site:
         self.sampler = Sampler(self.asker, self.time_s)
         self.history = History(self.sampler, self.time_s)
         self.sessions = Sessions(self.asker, self.now_s)
+        self.busiest = Busiest(self.settings.zookeeper_tls, self.now_s)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
@@ -104,6 +108,7 @@ class Site:
         """End the work in the background, and close all clients."""
         self.sampler.close()
         self.sessions.close()
+        self.busiest.close()
         self.asker.close()
         await self.clients.close()
 
