@@ -16,8 +16,9 @@ WINDOW_S: Final = 60.0
 _BETWEEN_S: Final = 10.0
 """The least time between two answers that are kept."""
 
-_CONNECTION: Final = re.compile(r"^ ?/?(\S{1,200})\[\d{1,9}\]\((.{1,2000})\)$", re.MULTILINE)
-_FIGURE: Final = re.compile(r"(recved|sid|lop)=(\w{1,20})")
+_MOST_CHARACTERS: Final = 200
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_WORD: Final = re.compile(r"\w{0,20}")
 _SESSION: Final = re.compile(r"0x[0-9a-f]{1,16}")
 
 
@@ -40,11 +41,19 @@ class Counted(NamedTuple):
 def parse_connections(text: str) -> list[Counted]:
     """Return the connections with a session in an answer to cons."""
     found = []
-    for address, listed in _CONNECTION.findall(text):
-        figures = dict(_FIGURE.findall(listed))
+    for line in text.split("\n"):
+        before, _, listed = line.removesuffix(")").partition("](")
+        address = before.rpartition("[")[0].strip().removeprefix("/")
+        figures = {pair.partition("=")[0]: pair.partition("=")[2] for pair in listed.split(",")}
         session, received = figures.get("sid", ""), figures.get("recved", "")
-        if _SESSION.fullmatch(session) and received.isascii() and received.isdigit():
-            found.append(Counted(session, address, int(received), figures.get("lop", "")))
+        operation = figures.get("lop", "")
+        if (
+            _SESSION.fullmatch(session)
+            and _NUMBER.fullmatch(received)
+            and _WORD.fullmatch(operation)
+            and 0 < len(address) <= _MOST_CHARACTERS
+        ):
+            found.append(Counted(session, address, int(received), operation))
     return found
 
 

@@ -127,7 +127,8 @@ def _row(found: Mapping[str, Any], texts: Sequence[str]) -> Row:
         text = found[name]
         if not isinstance(text, str):
             raise TypeError(name)
-        row[name] = text[:_MOST_CHARACTERS]
+        # Lone surrogates cannot be written as UTF-8.
+        row[name] = text[:_MOST_CHARACTERS].encode("utf-8", "replace").decode()
     return row | {name: _number(found[name]) for name in FIGURES}
 
 

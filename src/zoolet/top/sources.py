@@ -17,8 +17,8 @@ from zoolet.top.reports import Report, ReportError, parse_samples
 TIMEOUT_S: Final = 4.0
 """The time limit of an answer."""
 
-MOST_BYTES: Final = 64 << 20
-"""Most bytes of an answer: cons with 200,000 connections."""
+MOST_BYTES: Final = {"topk": 1 << 20, "cons": 16 << 20}
+"""Most bytes of an answer; 16 MiB are the answer to cons with 80,000 connections."""
 
 AGAIN_S: Final = 60.0
 """The time after which a server without samples is asked again: it logs a warning each time."""
@@ -93,7 +93,7 @@ class Source:
         return self._differences.add(server, self._note, connections, self._now_s())
 
     def _ask(self, word: str) -> str:
-        return ask(self._address, word, self._timeout_s, self._tls, most_bytes=MOST_BYTES)
+        return ask(self._address, word, self._timeout_s, self._tls, most_bytes=MOST_BYTES[word])
 
 
 def _reason(error: Exception) -> str:

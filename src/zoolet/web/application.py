@@ -16,20 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import (
-    changing,
-    entering,
-    files,
-    live,
-    operations,
-    quotas,
-    recipes,
-    search,
-    servers,
-    sessions,
-    transfers,
-    tree,
-)
+from zoolet.web.pages import changing, entering, files, live, operations, quotas, recipes, search, servers, sessions, top, transfers, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.jobs import (
     batches,
@@ -98,6 +85,8 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
     routes: list[BaseRoute] = []
     for part in _PARTS:
         routes += part.routes()
+    routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
+    routes += [*servers.routes(), *sessions.routes(), *quotas.routes(), *top.routes()]
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, Router(routes, redirect_slashes=False))]

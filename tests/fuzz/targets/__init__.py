@@ -1,6 +1,6 @@
 """All targets of the fuzzer by name."""
 
-from tests.fuzz.targets import files, http, jobs, peers, requests, texts
+from tests.fuzz.targets import files, http, jobs, peers, requests, texts, top
 
 TARGETS = {
     **requests.TARGETS,
@@ -9,4 +9,5 @@ TARGETS = {
     **texts.TARGETS,
     **http.TARGETS,
     **jobs.TARGETS,
+    **top.TARGETS,
 }

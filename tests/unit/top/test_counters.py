@@ -35,7 +35,10 @@ def test_connections_with_a_session_are_found() -> None:
         " /1.2.3.4:5[1](recved=1)",
         " /1.2.3.4:5[1](recved=1,sid=0x" + "1" * 30 + ")",
         " /" + "1" * 500 + "[1](recved=1,sid=0x1)",
+        " /1.2.3.4:5[1](recved=1,sid=0x1,lop=" + "X" * 30 + ")",
+        " [1](recved=1,sid=0x1)",
         "(" * 10_000,
+        "a[1](" * 10_000,
     ],
 )
 def test_other_lines_are_passed_over(line: str) -> None:

@@ -41,6 +41,11 @@ def test_tables_and_texts_have_limits() -> None:
     assert len(found.tables["paths"][0]["path"]) == 1000
 
 
+def test_lone_surrogates_are_replaced() -> None:
+    found = parse_samples("h:1", json.dumps(answer(paths=[{"path": "/\ud800"} | FIGURES_OF_ONE])))
+    assert found.tables["paths"][0]["path"] == "/?"
+
+
 @pytest.mark.parametrize(
     "text",
     [

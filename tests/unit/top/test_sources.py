@@ -139,6 +139,6 @@ def test_a_server_that_does_not_answer_in_time() -> None:
 
 
 def test_an_answer_has_a_limit(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MOST_BYTES", 1000)
+    monkeypatch.setitem(sources.MOST_BYTES, "topk", 1000)
     peer.reply = words(topk=b"{" + b" " * 5000)
     assert "longer than 1000 bytes" in Source(peer.address, None).look().note

@@ -28,6 +28,7 @@ from zoolet.web.servers.hosts import Hosts
 from zoolet.web.servers.sampling import Sampler
 from zoolet.web.servers.sessions import Sessions
 from zoolet.web.settings import Cluster, WebSettings
+from zoolet.web.top.looks import Busiest
 
 HASHES_AT_A_TIME: Final = 1
 """Passwords that are checked at the same time; each takes 100 ms of a core."""
@@ -62,6 +63,7 @@ class Site:
         batch_readers: the batches that somebody has looked at lately.
         histories: the databases with the histories of queues.
         hosts: the addresses of the clients of sessions.
+        busiest: the busiest clients and paths of the clusters.
     """
 
     settings: WebSettings
@@ -85,6 +87,7 @@ class Site:
     sessions: Sessions = field(init=False)
     queue_samples: QueueSamples = field(init=False)
     hosts: Hosts = field(init=False)
+    busiest: Busiest = field(init=False)
 
     def __post_init__(self) -> None:
         self.histories = Histories(self.settings.result_stores)
@@ -110,6 +113,7 @@ class Site:
         self.lists.forget(number)
         self.queue_samples.forget(number)
         self.batch_readers.forget(number)
+        self.busiest = Busiest(self.settings.zookeeper_tls, self.now_s)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
@@ -154,6 +158,7 @@ class Site:
         await self.operations.close()
         self.sampler.close()
         self.sessions.close()
+        self.busiest.close()
         self.asker.close()
         self.queue_samples.close()
         self.histories.close()
