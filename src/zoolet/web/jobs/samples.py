@@ -42,6 +42,9 @@ SPAN_S: Final = 3600.0
 KEPT_S: Final = 600.0
 """A queue at which nobody has looked for this time is not sampled any more."""
 
+READ_AT_ONCE: Final = 4
+"""Most queues that are read at the same time."""
+
 MOST_QUEUES: Final = 50
 """Most queues that are sampled at a time; the one at which nobody looked for longest ends."""
 
@@ -159,6 +162,11 @@ class _Entry:
     loop: "asyncio.Task[None] | None" = None
 
 
+class _Read(NamedTuple):
+    began_s: float
+    task: "asyncio.Task[Overview]"
+
+
 class QueueSamples:
     """The samples of all queues.
 
@@ -175,6 +183,30 @@ class QueueSamples:
         self._now_s = now_s
         self._time_s = time_s
         self._entries: OrderedDict[tuple[int, str], _Entry] = OrderedDict()
+        self._overviews: OrderedDict[tuple[int, str], _Read] = OrderedDict()
+        self._limit = asyncio.Semaphore(READ_AT_ONCE)
+
+    async def overview(self, connection: Connection, path: str) -> Overview:
+        """Return an overview of a queue; requests within `EVERY_S` share it.
+
+        Raises as `look`.
+        """
+        while self._overviews:
+            first = next(iter(self._overviews.values()))
+            if first.began_s > self._now_s() - EVERY_S or not first.task.done():
+                break
+            self._overviews.popitem(last=False)
+        key = (connection.number, path)
+        found = self._overviews.get(key)
+        if found is None:
+            found = _Read(self._now_s(), asyncio.create_task(self._overview(connection, path)))
+            found.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._overviews[key] = found
+        return await asyncio.shield(found.task)
+
+    async def _overview(self, connection: Connection, path: str) -> Overview:
+        async with self._limit, open_queue(connection, path) as dispatcher:
+            return await dispatcher.run(queue_overview, dispatcher.queue, most_names=MOST_NAMES)
 
     async def look(self, connection: Connection, path: str) -> SampledQueue:
         """Return the samples of a queue, which is sampled from now on.
@@ -225,7 +257,7 @@ class QueueSamples:
         return found
 
     async def _read(self, connection: Connection, path: str) -> Glance:
-        async with open_queue(connection, path) as dispatcher:
+        async with self._limit, open_queue(connection, path) as dispatcher:
             queue = dispatcher.queue
             overview = await dispatcher.run(queue_overview, queue, most_names=MOST_NAMES)
             some = [
