@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from tests.support.web import Browser, browsing, settings_of
 from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
 from zoolet.client import Client
 from zoolet.jobs import Dispatcher, JobQueue, JobRequest, QueueSettings
-from zoolet.testing import EmbeddedServer
+from zoolet.testing import EmbeddedServer, ServerProcess
 
 
 @pytest.fixture
@@ -270,6 +271,7 @@ def test_hostile_values_are_only_text(web: Browser, dispatcher: Dispatcher) -> N
 def test_values_that_other_programs_wrote(web: Browser, dispatcher: Dispatcher, zk: Client) -> None:
     zk.create(f"{ROOT}/unowned/entry-001-d:g-0000000001", b"\xff not JSON")
     zk.create(f"{ROOT}/unowned/none", b"")
+    zk.create(f"{ROOT}/done/entry-001-d:g-0000000003", b"<b>\x1b\xe2\x80\xae" * 125_000)
     zk.create(f"{ROOT}/done/entry-001-d:g-0000000002", json.dumps({"state": "FAILED"}).encode())
     zk.create(f"{ROOT}/workers/w", json.dumps({"executors": "x", "host": 1, "a": [1]}).encode())
     zk.set(f"{ROOT}/control", b"[")
@@ -279,9 +281,12 @@ def test_values_that_other_programs_wrote(web: Browser, dispatcher: Dispatcher, 
     assert {job["state"] for job in listed} == {"FAILED"}
     assert {job["task"] for job in listed} == {""}
     groups = web.get(f"{URL}/failures")["groups"]
-    assert sum(group["jobs"] for group in groups) == 1
+    assert sum(group["jobs"] for group in groups) == 2
     page = web.html(url_of("entry-001-d:g-0000000001"))
     assert "is not a valid job" in page
+    large = web.html(url_of("entry-001-d:g-0000000003"))
+    assert len(large) < 20_000
+    assert "<b>" not in large
     del dispatcher
 
 
@@ -307,3 +312,43 @@ def test_a_queue_without_permission_says_so(
         web.post("/c/local/credentials", fields)
         assert web.get("/c/local/jobs/own")["jobs"]["unowned"] == 0
         owner.delete_recursive("/jobs/own")
+
+
+def test_the_session_of_the_page_expires(
+    web: Browser, server: EmbeddedServer, dispatcher: Dispatcher, zk: Client
+) -> None:
+    job = dispatcher.submit("m:f").names[0]
+    others = {dispatcher.queue.layout.znodes.session_id, zk.session_id.id}
+    for page in (URL, f"{URL}/list", f"{URL}/failures", url_of(job)):
+        web.get(page)
+        [own] = [one.session_id for one in server.inside.sessions() if one.session_id not in others]
+        assert server.expire(own)
+        web.get(page)
+
+
+def test_the_server_stops_and_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoolet.web.jobs.reading.OPEN_S", 0.2)
+    with ServerProcess(tmp_path / "server") as process:
+        with Client(process.hosts) as zk:
+            JobQueue(zk, ROOT).ensure_layout()
+        with browsing(settings_of(process.hosts)) as web:
+            web.get(f"{URL}/list")
+            process.stop()
+            error = web.get(f"{URL}/list", 504)["error"]
+            assert error.startswith("no server of the cluster has answered")
+            assert "no server of the cluster" in web.html(f"{URL}/failures", 504)
+            process.start()
+
+            def answers() -> bool:
+                return web.client.get(f"{URL}/list").status_code == 200
+
+            wait_until(answers, "an answer")
+
+
+def test_two_users_look_at_the_same_time(web: Browser, dispatcher: Dispatcher) -> None:
+    names = dispatcher.submit_batch([JobRequest("m:f", "d", str(n)) for n in range(60)]).names
+    pages = [URL, f"{URL}/list", f"{URL}/failures", url_of(names[0]), "/c/local/jobs"] * 6
+    with ThreadPoolExecutor(10) as threads:
+        found = list(threads.map(web.get, pages))
+    assert all(len(one["jobs"]) == 50 for one in found if "after" in one and "jobs" in one)
+    assert [one["job"] for one in found if "why" in one] == [names[0]] * 6

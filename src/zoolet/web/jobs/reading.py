@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from zoolet.client import AsyncClient, NoAuthError
-from zoolet.jobs import AsyncDispatcher, JobError, Overview
+from zoolet.jobs import AsyncDispatcher, JobError, JobTimeoutError, Overview
 from zoolet.model import paths
 from zoolet.web.clusters.clients import Connection
 from zoolet.web.clusters.lists import ChildLists
@@ -22,6 +22,9 @@ DEFAULT_ROOT: Final = "/jobs"
 
 MOST_NAMES: Final = 20_000
 """In a queue with one shard: most jobs of a place whose names are read for an overview."""
+
+OPEN_S: Final = 10.0
+"""The longest wait for the first answer about a queue, in seconds."""
 
 QUEUES_AT_ONCE: Final = 50
 """The number of children that one page of queues shows."""
@@ -69,9 +72,21 @@ async def open_queue(connection: Connection, path: str) -> AsyncIterator[AsyncDi
 
     Raises:
         UnknownQueueError: there is no queue at this path.
+        JobTimeoutError: the server does not answer within `OPEN_S`.
     """
-    async with AsyncDispatcher(connection.client, path) as dispatcher:
+    dispatcher = AsyncDispatcher(connection.client, path)
+    try:
+        async with asyncio.timeout(OPEN_S):
+            await dispatcher.open()
+    except TimeoutError as error:
+        raise JobTimeoutError(
+            f"no server of the cluster has answered within {OPEN_S:.0f} s: try again when the"
+            " servers run"
+        ) from error
+    try:
         yield dispatcher
+    finally:
+        await dispatcher.close()
 
 
 async def find_queues(
