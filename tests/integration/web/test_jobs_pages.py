@@ -1,6 +1,7 @@
 """The pages of queues with a real worker: numbers, lists, one job, failures, hostile values."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -221,7 +222,7 @@ def test_a_position_counts_also_after_its_job_has_left(
 
 
 def test_a_list_of_very_many_names_is_read_in_the_order_of_names(
-    web: Browser, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+    web: Browser, server: EmbeddedServer, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zoolet.web.jobs.scanning.MOST_NAMES", 100)
     monkeypatch.setattr("zoolet.web.jobs.samples.MOST_NAMES", 100)
@@ -238,7 +239,14 @@ def test_a_list_of_very_many_names_is_read_in_the_order_of_names(
     assert [row["priority"] for row in numbers["by_priority"]] == [None]
     assert numbers["oldest"] is None
     assert "It is not known: the queue has one shard" in web.html(URL)
-    assert "jobs can start" not in web.get(url_of(names[0]))["why"]
+    dispatcher.queue.cancel(names)
+    dispatcher.queue.cancel([job.name for job in dispatcher.queue.waiting()])
+    many = web.get(f"{URL}/list?state=FAILED")
+    assert [job["job"] for job in many["jobs"]] == sorted(batch.names)[:50]
+    assert web.get(f"{URL}/failures")["failed"] == 120
+    with browsing(settings_of(server.hosts)) as new:
+        assert new.get(URL)["read"] == {"owned": 0, "done": 0}
+        assert "The newest failures are not known" in new.html(URL)
 
 
 def test_a_search_reads_a_bounded_number_of_jobs(
@@ -352,3 +360,14 @@ def test_two_users_look_at_the_same_time(web: Browser, dispatcher: Dispatcher) -
         found = list(threads.map(web.get, pages))
     assert all(len(one["jobs"]) == 50 for one in found if "after" in one and "jobs" in one)
     assert [one["job"] for one in found if "why" in one] == [names[0]] * 6
+
+
+def test_links_have_the_base_path(server: EmbeddedServer, dispatcher: Dispatcher) -> None:
+    job = dispatcher.submit("m:f").names[0]
+    with browsing(settings_of(server.hosts, base_path="/tools/zk")) as web:
+        base = f"/tools/zk{URL}"
+        for page in (base, f"{base}/list", f"{base}/failures", f"{base}/job/{job}"):
+            text = web.html(page)
+            links = re.findall(r'(?:href|src|data-refresh)="(/[^"]*)"', text)
+            assert f"{base}/failures" in links
+            assert all(link.startswith("/tools/zk/") for link in links)

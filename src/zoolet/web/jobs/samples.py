@@ -8,7 +8,6 @@ samples of each, are bounded.
 """
 
 import asyncio
-import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from zoolet.client import SessionState, ZooKeeperError
 from zoolet.jobs import (
     AccessDeniedError,
+    AsyncDispatcher,
     Job,
     JobError,
     JobFilter,
@@ -30,8 +30,6 @@ from zoolet.web.clusters.clients import Connection
 from zoolet.web.clusters.lists import ChildLists
 from zoolet.web.jobs.reading import MOST_NAMES, open_queue
 from zoolet.web.jobs.scanning import Search, first_jobs
-
-log = logging.getLogger(__name__)
 
 EVERY_S: Final = 5.0
 """The time between two samples of a queue."""
@@ -57,6 +55,7 @@ _SHARE: Final = 10
 _WINDOW_S: Final = 15.0
 """Rates are computed over this time, because workers report every 5 seconds."""
 
+_MOST_TALLIES: Final = 10
 _RATED: Final = ("successful", "failed_attempts")
 _ENDED: Final = frozenset({SessionState.CLOSED, SessionState.AUTH_FAILED})
 
@@ -86,7 +85,8 @@ class Glance(NamedTuple):
         at_s: the time, in seconds since the epoch.
         overview: the overview.
         owned: up to `NEWEST` jobs of workers, without their large values.
-        ended: the `NEWEST` newest jobs that have ended, without their large values.
+        ended: the `NEWEST` newest jobs that have ended, without their large values; none if their
+            names were not read.
         settings: the settings of the queue.
     """
 
@@ -110,7 +110,9 @@ class SampledQueue:
     now: Glance
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=int(SPAN_S / EVERY_S)))
     problem: str = ""
-    _tallies: deque[tuple[float, dict[str, dict[str, Any]]]] = field(default_factory=deque)
+    _tallies: deque[tuple[float, dict[str, dict[str, Any]]]] = field(
+        default_factory=lambda: deque(maxlen=_MOST_TALLIES)
+    )
 
     def add(self, now: Glance) -> None:
         """Add a sample."""
@@ -260,35 +262,46 @@ class QueueSamples:
         async with self._limit, open_queue(connection, path) as dispatcher:
             queue = dispatcher.queue
             overview = await dispatcher.run(queue_overview, queue, most_names=MOST_NAMES)
-            some = [
-                await first_jobs(
-                    Search(dispatcher, self._lists, connection, JobFilter(), [place]), NEWEST
-                )
+            owned, ended = [
+                await self._some(dispatcher, connection, place, overview)
                 for place in (Place.OWNED, Place.DONE)
             ]
-            owned, ended = ([_small(job) for job in jobs] for jobs, _ in some)
             settings = await dispatcher.run(lambda: queue.settings)
         return Glance(self._time_s(), overview, owned, ended, settings)
+
+    async def _some(
+        self,
+        dispatcher: AsyncDispatcher,
+        connection: Connection,
+        place: Place,
+        overview: Overview,
+    ) -> list[Job]:
+        """Return some jobs of a place; none if the overview has not read their names."""
+        if min(overview.counts[place], default=0) < 0:
+            return []
+        what = Search(dispatcher, self._lists, connection, JobFilter(), [place])
+        jobs, _ = await first_jobs(what, NEWEST)
+        return [_small(job) for job in jobs]
 
     async def _keep(
         self, key: tuple[int, str], entry: _Entry, connection: Connection, found: SampledQueue
     ) -> None:
         """Take samples until nobody looks, or the connection is closed."""
         wait_s = EVERY_S
-        while True:
-            await asyncio.sleep(wait_s)
-            is_unused = self._now_s() - entry.looked_s > KEPT_S
-            if is_unused or connection.client.state in _ENDED:
-                break
-            began_s = self._now_s()
-            try:
-                now = await self._read(connection, key[1])
-            except (UnknownQueueError, AccessDeniedError):
-                break  # the next look raises the error
-            except (JobError, ZooKeeperError, OSError) as error:
-                found.problem = str(error)
-            else:
-                found.add(now)
-            wait_s = max(EVERY_S, _SHARE * (self._now_s() - began_s))
-        if self._entries.get(key) is entry:
-            del self._entries[key]
+        try:
+            while True:
+                await asyncio.sleep(wait_s)
+                is_unused = self._now_s() - entry.looked_s > KEPT_S
+                if is_unused or connection.client.state in _ENDED:
+                    return
+                began_s = self._now_s()
+                try:
+                    found.add(await self._read(connection, key[1]))
+                except (UnknownQueueError, AccessDeniedError):
+                    return  # the next look raises the error
+                except (JobError, ZooKeeperError, OSError) as error:
+                    found.problem = str(error)
+                wait_s = max(EVERY_S, _SHARE * (self._now_s() - began_s))
+        finally:  # also after an error: the next look begins again
+            if self._entries.get(key) is entry:
+                del self._entries[key]
