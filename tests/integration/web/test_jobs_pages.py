@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import Browser, browsing, settings_of
 from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
 from zoolet.client import Client
-from zoolet.jobs import Dispatcher, JobQueue, JobRequest, QueueSettings
+from zoolet.jobs import Dispatcher, JobQueue, JobRequest, Limit, QueueSettings
 from zoolet.testing import EmbeddedServer, ServerProcess
 
 
@@ -97,6 +97,37 @@ def test_a_queue_shows_numbers_and_why_a_job_waits(web: Browser, dispatcher: Dis
     part = web.client.get(URL, headers={"X-Part": "numbers"}).text
     assert "<html" not in part
     assert "the queue has no worker" in part
+
+
+def test_a_queue_shows_its_limits(
+    server: EmbeddedServer, web: Browser, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    dispatcher.queue.limits.add(Limit("one <b>", concurrent=1, task="web_tasks:waits"))
+    requests = [request("waits", {"file": str(tmp_path / "file"), "n": n}) for n in range(3)]
+    with working(server.hosts, tmp_path):
+        names = dispatcher.submit_batch(requests).names
+
+        def states() -> list[str]:
+            return sorted(web.get(url_of(name))["why"].split()[0] for name in names)
+
+        wait_until(lambda: states() == ["it", "it", "worker"], "two jobs wait for the limit")
+        [why, *_] = [
+            found["why"]
+            for found in (web.get(url_of(name)) for name in names)
+            if found["state"] == "PENDING"
+        ]
+        assert why.startswith("it waits for the limit one <b>")
+        with browsing(settings_of(server.hosts)) as new:
+            [limit] = new.get(URL)["limits"]
+            assert (limit["name"], limit["running"], limit["waiting"]) == ("one <b>", 1, 2)
+            assert "one &lt;b&gt;" in new.html(URL)
+            [job] = new.get(URL)["running"]
+            assert job["job"] in names
+            assert new.get(URL)["states"]["RUNNING"] == 1
+        (tmp_path / "file").touch()
+        wait_until(
+            lambda: all(web.get(url_of(name))["state"] == "SUCCESSFUL" for name in names), "ends"
+        )
 
 
 def test_a_failing_task_is_found_and_explained(

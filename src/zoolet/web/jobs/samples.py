@@ -20,6 +20,7 @@ from zoolet.jobs import (
     Job,
     JobError,
     JobFilter,
+    LimitUse,
     Overview,
     Place,
     QueueSettings,
@@ -88,6 +89,7 @@ class Glance(NamedTuple):
         ended: the `NEWEST` newest jobs that have ended, without their large values; none if their
             names were not read.
         settings: the settings of the queue.
+        limits: the limits of the queue, with their use.
     """
 
     at_s: float
@@ -95,6 +97,7 @@ class Glance(NamedTuple):
     owned: list[Job]
     ended: list[Job]
     settings: QueueSettings
+    limits: list[LimitUse]
 
 
 @dataclass(slots=True)
@@ -267,7 +270,8 @@ class QueueSamples:
                 for place in (Place.OWNED, Place.DONE)
             ]
             settings = await dispatcher.run(lambda: queue.settings)
-        return Glance(self._time_s(), overview, owned, ended, settings)
+            limits = await dispatcher.run(queue.limits.all)
+        return Glance(self._time_s(), overview, owned, ended, settings, limits)
 
     async def _some(
         self,

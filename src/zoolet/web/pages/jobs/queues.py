@@ -123,6 +123,15 @@ def _jobs(now: Glance, now_s: float) -> dict[str, Any]:
         "newest_ended": len(now.ended),
         "newest_failed": len(failed),
         "failed": [_failed(job) for job in failed[:SHOWN]],
+        "limits": [
+            {
+                "name": use.limit.name,
+                "text": escaped(use.limit.text),
+                "running": None if use.limit.concurrent is None else use.running,
+                "waiting": use.waiting,
+            }
+            for use in now.limits
+        ],
         "oldest_share_percent": now.settings.oldest_share_percent,
         "shards": now.settings.shards,
         "_titles": _TITLES,
