@@ -57,7 +57,7 @@ class JobName(NamedTuple):
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """The sort key of jobs: greater priorities first, then lower sequences first."""
+        """The sort key of jobs, with greater priorities first, then lower sequences."""
         return (-self.priority, self.sequence, self.name)
 
 

@@ -23,12 +23,12 @@ SHOWN: Final = 10
 """Most running jobs, and most failures, on the page of a queue."""
 
 _PLACES: Final = {
-    Place.UNOWNED: "can start",
-    Place.DEFERRED: "cannot start yet",
+    Place.UNOWNED: "waiting",
+    Place.DEFERRED: "deferred",
     Place.OWNED: "with workers",
     Place.DONE: "ended",
 }
-"""What the page calls each place."""
+"""What the page calls each place, like `zoolet jobs top`."""
 
 _TITLES: Final = {str(place): title for place, title in _PLACES.items()}
 
