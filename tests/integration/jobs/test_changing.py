@@ -80,11 +80,21 @@ def test_a_change_leaves_out_jobs_that_came_after_the_count(
     at_ms = local.queue.server_time_ms() + 1
     local.queue.clock_ms = lambda: at_ms + 1000
     count = changes.count(JobChange.CANCEL, JobFilter())._replace(at_ms=at_ms)
-    new = submit(local, 2)
+    new = [one.name for one in local.queue.submit([JobRequest("m:f")] * 2, reuse=False)]
     made = changes.make(JobChange.CANCEL, JobFilter(), began_ms=count.at_ms)
     assert made.jobs == count.jobs == 3
     assert names_in(local, Place.DONE) == sorted(old)
     assert names_in(local, Place.UNOWNED) == sorted(new)
+
+
+def test_a_wrong_clock_of_a_submitter_keeps_no_job_from_a_cancellation(
+    local: Dispatcher, changes: JobChanges
+) -> None:
+    ahead_ms = local.queue.server_time_ms() + 10**6
+    local.queue.clock_ms = lambda: ahead_ms
+    names = [one.name for one in local.queue.submit([JobRequest("m:f")] * 3, reuse=False)]
+    assert {job.submitted_ms for job in local.queue.waiting()} == {ahead_ms}
+    assert changes.make(JobChange.CANCEL, JobFilter()).jobs == len(names)
 
 
 def test_a_job_that_was_changed_meanwhile_is_skipped_and_counted(

@@ -157,7 +157,7 @@ class Pauses:
         Raises:
             InvalidJobError: the task is invalid, or the queue has too many limits.
         """
-        name = _limit_name(_TASK, JobFilter(task=task, dataset=dataset))
+        name = task_pause_name(task, dataset)
         limit = Limit(name, concurrent=0, task=task, dataset=dataset)
         self._limits.add(limit, timeout_s=timeout_s)
         return name
@@ -185,6 +185,11 @@ class Pauses:
                 set_pause(self._znodes, dataset, paused=False)
             return
         self._limits.remove(name, timeout_s=timeout_s)
+
+
+def task_pause_name(task: str, dataset: str | None = None) -> str:
+    """Return the name of the pause of a task, for all its jobs or those of a dataset."""
+    return _limit_name(_TASK, JobFilter(task=task, dataset=dataset))
 
 
 def jobs_pause_name(selected: JobFilter) -> str:
