@@ -10,7 +10,16 @@ from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, assert_in_one_place
 from tests.support.waiting import wait_until
-from zoolet.jobs import Dispatcher, Job, JobFilter, JobRequest, JobState, Limit, Place
+from zoolet.jobs import (
+    Dispatcher,
+    Job,
+    JobFilter,
+    JobRequest,
+    JobState,
+    Limit,
+    Place,
+    UnknownLimitError,
+)
 from zoolet.jobs.housekeeping.limit_releases import LimitReleaser
 from zoolet.jobs.queue.changing import ChangeProgress, JobChanges
 from zoolet.jobs.queue.moves import Move, Mover
@@ -290,6 +299,8 @@ def test_a_task_is_paused_also_for_later_jobs(local: Dispatcher) -> None:
     assert names_in(local, Place.DEFERRED) == sorted(names)
     [pause] = queue.pauses.all()
     assert pause == (PauseKind.TASK, name, "task m:f", 3)
+    with pytest.raises(UnknownLimitError):  # a limit that pauses nothing stays
+        queue.pauses.end(PauseKind.TASK, "other")
     queue.pauses.end(PauseKind.TASK, name)
     release_until(local, names)
 

@@ -22,6 +22,8 @@ from zoolet.jobs import (
     JobState,
     Place,
 )
+from zoolet.jobs.records.batches import decode_entry
+from zoolet.jobs.znodes.batch_log import entry_path, read_log
 from zoolet.testing import EmbeddedServer
 from zoolet.web.pages.jobs import changes, schedules
 
@@ -175,6 +177,41 @@ def test_a_change_of_a_process_that_died_is_continued(
     assert names_in(dispatcher, Place.UNOWNED) == {again.name}
     assert editor.get(f"{URL}/changes")["unfinished"] == []
     editor.post(f"{URL}/continue", {"id": left["id"]}, 404)
+
+
+def logged_once(dispatcher: Dispatcher, batch: str, names: list[str]) -> bool:
+    """Return whether the batch's log names each job one time: each was cancelled once."""
+    layout = dispatcher.queue.layout
+    ended, entries = read_log(layout, batch, 0)
+    paths = [entry_path(layout, batch, number) for number in range(entries)]
+    logged = [
+        name for znode in layout.znodes.get_all(paths) if znode for name in decode_entry(znode.data)
+    ]
+    return sorted(logged) == sorted(names) == sorted(ended)
+
+
+def test_a_change_continues_on_the_page_that_is_started_next(
+    server: EmbeddedServer, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    names = dispatcher.submit_batch([JobRequest("m:f")] * 6000, reuse=False, name="big").names
+    settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
+    with browsing(settings) as web:
+        web.log_in("ed")
+        counted = count(web, "cancel", task="m:f")
+        fields = {"change": "cancel", "at_ms": counted["at_ms"], "jobs": counted["jobs"]}
+        started = web.post(counted["url"], fields | counted["filter"])
+        wait_until(lambda: web.get(started["page"])["done"] > 0, "the first cancelled jobs")
+    assert 0 < len(names_in(dispatcher, Place.DONE)) < len(names)
+    with browsing(settings) as web:
+        web.log_in("ed")
+        [left] = web.get(f"{URL}/changes")["unfinished"]
+        # Two users continue it at the same time.
+        both = [web.post(f"{URL}/continue", {"id": left["id"]}) for _ in range(2)]
+        found = [result_of(web, one) for one in both]
+        assert all(one["is_continued"] for one in found)
+        assert names_in(dispatcher, Place.DONE) == set(names)
+        assert web.get(f"{URL}/changes")["unfinished"] == []
+    assert logged_once(dispatcher, "big", names)
 
 
 def test_a_change_is_given_up(editor: Browser, dispatcher: Dispatcher, zk: Client) -> None:

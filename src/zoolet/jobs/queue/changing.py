@@ -197,10 +197,13 @@ class JobChanges:
                 read_record(self._layout, selected.batch)
             path = self._path(change, selected)
             is_counted = began_ms is not None
+            if change is JobChange.PAUSE and not self._znodes.exists(path):
+                # Before the record: if a program finds a record without a pause, a user ended it.
+                self._queue.pauses.add_jobs(selected)
             began_ms, is_continued = self._begin(path, change, selected, began_ms)
             is_limited = is_counted or is_continued
             until = _Until(began_ms, began_ms) if is_limited else _Until(began_ms)
-            if change is JobChange.PAUSE and not self._begin_pause(selected, is_continued):
+            if change is JobChange.PAUSE and not self._has_pause(selected):
                 self._znodes.delete(path)
                 return ChangedJobs(0, 0, began_ms, is_continued)
             found = self._make_all(change, selected, until, on_progress, on_changed)
@@ -266,13 +269,10 @@ class JobChanges:
             " time. Try again"
         )
 
-    def _begin_pause(self, selected: JobFilter, is_continued: bool) -> bool:
-        """Create the pause of the jobs; return False if the pause was ended since it began."""
-        if is_continued:
-            name = jobs_pause_name(selected)
-            return any(pause.name == name for pause in self._queue.pauses.all())
-        self._queue.pauses.add_jobs(selected)
-        return True
+    def _has_pause(self, selected: JobFilter) -> bool:
+        """Return whether the pause of the jobs exists; a user may have ended it."""
+        name = jobs_pause_name(selected)
+        return any(pause.name == name for pause in self._queue.pauses.all())
 
     # --- The jobs
 
