@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.browser.conftest import SMALL
+from tests.browser.conftest import LARGE, SMALL
 from tests.support.web import settings_of
 from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
 from zoolet.client import Client
-from zoolet.jobs import Dispatcher, JobQueue, JobRequest
+from zoolet.jobs import Dispatcher, JobQueue, JobRequest, JobState
 from zoolet.testing import EmbeddedServer
 from zoolet.web.settings import WebSettings
 
@@ -66,20 +66,39 @@ def test_a_failing_task(
         assert "found" in tab.get_by_label("Result").inner_text()
 
 
+SHIFTS = """() => { window.shift = 0; new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.shift += entry.value;
+}).observe({ type: "layout-shift", buffered: true }); }"""
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("place", [0, 0.5, 1])
 def test_the_numbers_of_a_queue_follow_it(
-    tab: Any, serve: Serve, server: EmbeddedServer, dispatcher: Dispatcher
+    tab: Any,
+    serve: Serve,
+    server: EmbeddedServer,
+    dispatcher: Dispatcher,
+    size: dict[str, int],
+    place: float,
 ) -> None:
+    """The page does not move while jobs come, run and fail, wherever the user has scrolled to."""
+    tab.set_viewport_size(size)
     tab.goto(serve(settings_of(server.hosts)) + URL)
     tab.get_by_text("No job waits.").wait_for()
-    tab.evaluate(
-        """() => { window.shift = 0; new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) window.shift += entry.value;
-        }).observe({ type: "layout-shift", buffered: true }); }"""
-    )
-    job = dispatcher.submit("m:f").names[0]
-    tab.get_by_role("link", name=job).wait_for()
-    assert "the queue has no worker" in tab.locator(".oldest").inner_text()
+    tab.evaluate("part => window.scrollTo(0, part * document.documentElement.scrollHeight)", place)
+    tab.evaluate(SHIFTS)
+    names = dispatcher.submit_batch(
+        [JobRequest("module:function", "dataset", str(number)) for number in range(30)]
+    ).names
+    queue = dispatcher.queue
+    queue.cancel(names[:12], "ValueError: no")
+    assert queue.register("w", b'{"executors": 12}')
+    for job in queue.own_jobs(names[12:24], "w").owned:
+        queue.update_state(job, JobState.RUNNING)
+    tab.locator("#numbers").get_by_role("link", name=names[12], exact=True).wait_for()
+    tab.locator("#numbers").get_by_role("link", name=names[11], exact=True).wait_for()
     assert tab.locator(".chart svg[role=img]").count() == 2
+    assert tab.locator(".oldest").inner_text().startswith(names[24])
     assert tab.evaluate("window.shift") < 0.1
 
 

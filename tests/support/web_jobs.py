@@ -14,7 +14,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e{{7*7}}"
 """Markup, an escape of a terminal, right-to-left text, a template."""
 
 TASKS = '''
-import sys
+import time
 from pathlib import Path
 
 HOSTILE = "<img src=x onerror=alert(1)>\\x1b[31m\\u202e{{7*7}}"
@@ -28,6 +28,12 @@ def repaired(group, parameters):
 
 def echo(group, parameters):
     return parameters
+
+def waits(group, parameters):
+    """End when a file exists, at the latest after a minute."""
+    until = time.monotonic() + 60
+    while not Path(parameters["file"]).exists() and time.monotonic() < until:
+        time.sleep(0.01)
 
 def wrong(group, parameters):
     raise ValueError(parameters.get("text", "no"))

@@ -111,6 +111,17 @@ def test_packages_import_only_what_the_page_allows() -> None:
     assert wrong == []
 
 
+def test_the_web_page_uses_only_the_public_names_of_jobs() -> None:
+    used = {
+        name
+        for module, source in modules().items()
+        if module.startswith("zoolet.web.")
+        for name in own_imports(source)
+        if name.startswith("zoolet.jobs.")
+    }
+    assert used <= {"zoolet.jobs.__init__"}
+
+
 def test_the_page_allows_nothing_that_no_module_imports() -> None:
     """An import that is allowed for nothing would hide the next mistake."""
     imported: dict[str, set[str]] = {unit: set() for unit in allowed_imports()}

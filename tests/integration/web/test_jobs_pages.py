@@ -1,7 +1,9 @@
 """The pages of queues with a real worker: numbers, lists, one job, failures, hostile values."""
 
 import json
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +14,8 @@ from tests.support.waiting import wait_until
 from tests.support.web import Browser, browsing, settings_of
 from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
 from zoolet.client import Client
-from zoolet.jobs import Dispatcher, JobQueue, JobRequest, QueueSettings
-from zoolet.testing import EmbeddedServer
+from zoolet.jobs import Dispatcher, JobQueue, JobRequest, Limit, QueueSettings
+from zoolet.testing import EmbeddedServer, ServerProcess
 
 
 @pytest.fixture
@@ -95,6 +97,37 @@ def test_a_queue_shows_numbers_and_why_a_job_waits(web: Browser, dispatcher: Dis
     part = web.client.get(URL, headers={"X-Part": "numbers"}).text
     assert "<html" not in part
     assert "the queue has no worker" in part
+
+
+def test_a_queue_shows_its_limits(
+    server: EmbeddedServer, web: Browser, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    dispatcher.queue.limits.add(Limit("one <b>", concurrent=1, task="web_tasks:waits"))
+    requests = [request("waits", {"file": str(tmp_path / "file"), "n": n}) for n in range(3)]
+    with working(server.hosts, tmp_path):
+        names = dispatcher.submit_batch(requests).names
+
+        def states() -> list[str]:
+            return sorted(web.get(url_of(name))["why"].split()[0] for name in names)
+
+        wait_until(lambda: states() == ["it", "it", "worker"], "two jobs wait for the limit")
+        [why, *_] = [
+            found["why"]
+            for found in (web.get(url_of(name)) for name in names)
+            if found["state"] == "PENDING"
+        ]
+        assert why.startswith("it waits for the limit one <b>")
+        with browsing(settings_of(server.hosts)) as new:
+            [limit] = new.get(URL)["limits"]
+            assert (limit["name"], limit["running"], limit["waiting"]) == ("one <b>", 1, 2)
+            assert "one &lt;b&gt;" in new.html(URL)
+            [job] = new.get(URL)["running"]
+            assert job["job"] in names
+            assert new.get(URL)["states"]["RUNNING"] == 1
+        (tmp_path / "file").touch()
+        wait_until(
+            lambda: all(web.get(url_of(name))["state"] == "SUCCESSFUL" for name in names), "ends"
+        )
 
 
 def test_a_failing_task_is_found_and_explained(
@@ -220,7 +253,7 @@ def test_a_position_counts_also_after_its_job_has_left(
 
 
 def test_a_list_of_very_many_names_is_read_in_the_order_of_names(
-    web: Browser, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+    web: Browser, server: EmbeddedServer, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zoolet.web.jobs.scanning.MOST_NAMES", 100)
     monkeypatch.setattr("zoolet.web.jobs.samples.MOST_NAMES", 100)
@@ -237,7 +270,14 @@ def test_a_list_of_very_many_names_is_read_in_the_order_of_names(
     assert [row["priority"] for row in numbers["by_priority"]] == [None]
     assert numbers["oldest"] is None
     assert "It is not known: the queue has one shard" in web.html(URL)
-    assert "jobs can start" not in web.get(url_of(names[0]))["why"]
+    dispatcher.queue.cancel(names)
+    dispatcher.queue.cancel([job.name for job in dispatcher.queue.waiting()])
+    many = web.get(f"{URL}/list?state=FAILED")
+    assert [job["job"] for job in many["jobs"]] == sorted(batch.names)[:50]
+    assert web.get(f"{URL}/failures")["failed"] == 120
+    with browsing(settings_of(server.hosts)) as new:
+        assert new.get(URL)["read"] == {"owned": 0, "done": 0}
+        assert "The newest failures are not known" in new.html(URL)
 
 
 def test_a_search_reads_a_bounded_number_of_jobs(
@@ -270,6 +310,7 @@ def test_hostile_values_are_only_text(web: Browser, dispatcher: Dispatcher) -> N
 def test_values_that_other_programs_wrote(web: Browser, dispatcher: Dispatcher, zk: Client) -> None:
     zk.create(f"{ROOT}/unowned/entry-001-d:g-0000000001", b"\xff not JSON")
     zk.create(f"{ROOT}/unowned/none", b"")
+    zk.create(f"{ROOT}/done/entry-001-d:g-0000000003", b"<b>\x1b\xe2\x80\xae" * 125_000)
     zk.create(f"{ROOT}/done/entry-001-d:g-0000000002", json.dumps({"state": "FAILED"}).encode())
     zk.create(f"{ROOT}/workers/w", json.dumps({"executors": "x", "host": 1, "a": [1]}).encode())
     zk.set(f"{ROOT}/control", b"[")
@@ -279,9 +320,12 @@ def test_values_that_other_programs_wrote(web: Browser, dispatcher: Dispatcher, 
     assert {job["state"] for job in listed} == {"FAILED"}
     assert {job["task"] for job in listed} == {""}
     groups = web.get(f"{URL}/failures")["groups"]
-    assert sum(group["jobs"] for group in groups) == 1
+    assert sum(group["jobs"] for group in groups) == 2
     page = web.html(url_of("entry-001-d:g-0000000001"))
     assert "is not a valid job" in page
+    large = web.html(url_of("entry-001-d:g-0000000003"))
+    assert len(large) < 20_000
+    assert "<b>" not in large
     del dispatcher
 
 
@@ -307,3 +351,54 @@ def test_a_queue_without_permission_says_so(
         web.post("/c/local/credentials", fields)
         assert web.get("/c/local/jobs/own")["jobs"]["unowned"] == 0
         owner.delete_recursive("/jobs/own")
+
+
+def test_the_session_of_the_page_expires(
+    web: Browser, server: EmbeddedServer, dispatcher: Dispatcher, zk: Client
+) -> None:
+    job = dispatcher.submit("m:f").names[0]
+    others = {dispatcher.queue.layout.znodes.session_id, zk.session_id.id}
+    for page in (URL, f"{URL}/list", f"{URL}/failures", url_of(job)):
+        web.get(page)
+        [own] = [one.session_id for one in server.inside.sessions() if one.session_id not in others]
+        assert server.expire(own)
+        web.get(page)
+
+
+def test_the_server_stops_and_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoolet.web.jobs.reading.OPEN_S", 0.2)
+    with ServerProcess(tmp_path / "server") as process:
+        with Client(process.hosts) as zk:
+            JobQueue(zk, ROOT).ensure_layout()
+        with browsing(settings_of(process.hosts)) as web:
+            web.get(f"{URL}/list")
+            process.stop()
+            error = web.get(f"{URL}/list", 504)["error"]
+            assert error.startswith("no server of the cluster has answered")
+            assert "no server of the cluster" in web.html(f"{URL}/failures", 504)
+            process.start()
+
+            def answers() -> bool:
+                return web.client.get(f"{URL}/list").status_code == 200
+
+            wait_until(answers, "an answer")
+
+
+def test_two_users_look_at_the_same_time(web: Browser, dispatcher: Dispatcher) -> None:
+    names = dispatcher.submit_batch([JobRequest("m:f", "d", str(n)) for n in range(60)]).names
+    pages = [URL, f"{URL}/list", f"{URL}/failures", url_of(names[0]), "/c/local/jobs"] * 6
+    with ThreadPoolExecutor(10) as threads:
+        found = list(threads.map(web.get, pages))
+    assert all(len(one["jobs"]) == 50 for one in found if "after" in one and "jobs" in one)
+    assert [one["job"] for one in found if "why" in one] == [names[0]] * 6
+
+
+def test_links_have_the_base_path(server: EmbeddedServer, dispatcher: Dispatcher) -> None:
+    job = dispatcher.submit("m:f").names[0]
+    with browsing(settings_of(server.hosts, base_path="/tools/zk")) as web:
+        base = f"/tools/zk{URL}"
+        for page in (base, f"{base}/list", f"{base}/failures", f"{base}/job/{job}"):
+            text = web.html(page)
+            links = re.findall(r'(?:href|src|data-refresh)="(/[^"]*)"', text)
+            assert f"{base}/failures" in links
+            assert all(link.startswith("/tools/zk/") for link in links)

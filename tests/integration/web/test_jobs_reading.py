@@ -1,7 +1,9 @@
 """How pages read queues: which there are, their overviews, bounded also with many jobs."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -23,7 +25,8 @@ from zoolet.jobs import (
 from zoolet.testing import EmbeddedServer
 from zoolet.web.clusters.clients import Connection
 from zoolet.web.clusters.lists import ChildLists
-from zoolet.web.jobs.reading import find_queues, open_queue, overview_of
+from zoolet.web.jobs.reading import find_queues, open_queue
+from zoolet.web.jobs.samples import QueueSamples
 
 T = TypeVar("T")
 
@@ -57,7 +60,9 @@ def test_queues_are_found_below_a_znode(server: EmbeddedServer, zk: Client) -> N
     zk.create("/jobs/zz/settings", b"not valid")
 
     async def look(connection: Connection) -> None:
-        found = await find_queues(ChildLists(), connection, "/jobs", 0, "")
+        overview_of = QueueSamples(ChildLists(), time.monotonic, time.time).overview
+        find = partial(find_queues, ChildLists(), connection, start=0, overview_of=overview_of)
+        found = await find(root="/jobs", filter_text="")
         assert (found.total, found.is_queue) == (4, False)
         a, b, team, zz = found.children
         assert [child.name for child in found.children] == ["a", "b", "team", "zz"]
@@ -68,15 +73,20 @@ def test_queues_are_found_below_a_znode(server: EmbeddedServer, zk: Client) -> N
         assert b.overview.counts[Place.UNOWNED] == {0: 2, 1: 2, 2: 1}
         assert (team.is_queue, team.overview) == (False, None)
         assert (zz.is_queue, zz.overview, zz.error != "") == (True, None, True)
-        assert (await find_queues(ChildLists(), connection, "/jobs/a", 0, "")).is_queue
-        assert (await find_queues(ChildLists(), connection, "/jobs", 0, "TEA")).total == 1
+        assert (await find(root="/jobs/a", filter_text="")).is_queue
+        assert (await find(root="/jobs", filter_text="TEA")).total == 1
 
     with_connection(server, look)
 
 
+async def look_at(connection: Connection, path: str) -> None:
+    async with open_queue(connection, path):
+        pass
+
+
 def test_there_must_be_a_queue(server: EmbeddedServer) -> None:
     with pytest.raises(UnknownQueueError, match="/none"):
-        with_connection(server, lambda connection: overview_of(connection, "/none"))
+        with_connection(server, lambda connection: look_at(connection, "/none"))
 
 
 def test_the_names_of_many_jobs_are_not_read(server: EmbeddedServer, zk: Client) -> None:

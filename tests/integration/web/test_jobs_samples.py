@@ -112,6 +112,24 @@ def test_nobody_looks_any_more(server: EmbeddedServer, queue: JobQueue) -> None:
     run(server.hosts, work)
 
 
+def test_requests_share_an_overview(server: EmbeddedServer, queue: JobQueue) -> None:
+    async def work(queues: QueueSamples, connection: Connection, clock: Clock) -> None:
+        first, second = await asyncio.gather(*(queues.overview(connection, ROOT) for _ in range(2)))
+        assert first is second
+        await asyncio.to_thread(queue.submit, [JobRequest("m:f")])
+        assert await queues.overview(connection, ROOT) is first
+        clock.s += 1
+        assert (await queues.overview(connection, ROOT)).total(Place.UNOWNED) == 1
+        for _ in range(2):
+            with pytest.raises(UnknownQueueError):
+                await queues.overview(connection, "/jobs/none")
+        clock.s += 1
+        await queues.overview(connection, ROOT)
+        assert len(queues._overviews) == 1
+
+    run(server.hosts, work)
+
+
 def test_the_number_of_queues_is_bounded(
     server: EmbeddedServer, zk: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,13 +6,13 @@ and reads only a part.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from zoolet.client import AsyncClient, NoAuthError
-from zoolet.jobs import AsyncDispatcher, JobError, Overview, queue_overview
+from zoolet.jobs import AsyncDispatcher, JobError, JobTimeoutError, Overview
 from zoolet.model import paths
 from zoolet.web.clusters.clients import Connection
 from zoolet.web.clusters.lists import ChildLists
@@ -23,10 +23,12 @@ DEFAULT_ROOT: Final = "/jobs"
 MOST_NAMES: Final = 20_000
 """In a queue with one shard: most jobs of a place whose names are read for an overview."""
 
+OPEN_S: Final = 10.0
+"""The longest wait for the first answer about a queue, in seconds."""
+
 QUEUES_AT_ONCE: Final = 50
 """The number of children that one page of queues shows."""
 
-_OVERVIEWS_AT_ONCE: Final = 4
 _SETTINGS: Final = "settings"
 
 
@@ -70,21 +72,40 @@ async def open_queue(connection: Connection, path: str) -> AsyncIterator[AsyncDi
 
     Raises:
         UnknownQueueError: there is no queue at this path.
+        JobTimeoutError: the server does not answer within `OPEN_S`.
     """
-    async with AsyncDispatcher(connection.client, path) as dispatcher:
+    dispatcher = AsyncDispatcher(connection.client, path)
+    try:
+        async with asyncio.timeout(OPEN_S):
+            await dispatcher.open()
+    except TimeoutError as error:
+        raise JobTimeoutError(
+            f"no server of the cluster has answered within {OPEN_S:.0f} s: try again when the"
+            " servers run"
+        ) from error
+    try:
         yield dispatcher
-
-
-async def overview_of(connection: Connection, path: str) -> Overview:
-    """Return the overview of a queue; raises as `open_queue`."""
-    async with open_queue(connection, path) as dispatcher:
-        return await dispatcher.run(queue_overview, dispatcher.queue, most_names=MOST_NAMES)
+    finally:
+        await dispatcher.close()
 
 
 async def find_queues(
-    lists: ChildLists, connection: Connection, root: str, start: int, filter_text: str
+    lists: ChildLists,
+    connection: Connection,
+    root: str,
+    start: int,
+    filter_text: str,
+    overview_of: Callable[[Connection, str], Awaitable[Overview]],
 ) -> FoundChildren:
     """Return a part of the children of ``root``, with an overview of those that are queues.
+
+    Args:
+        lists: the lists that users of the connection share.
+        connection: the connection.
+        root: the path of the znode.
+        start: the position of the first child.
+        filter_text: only children with this text in their name are selected.
+        overview_of: returns the overview of a queue.
 
     Raises:
         NoNodeError: the znode does not exist.
@@ -98,14 +119,13 @@ async def find_queues(
     are_queues = await asyncio.gather(
         *(_exists(client, path) for path in [paths.join(root, _SETTINGS), *wanted])
     )
-    limit = asyncio.Semaphore(_OVERVIEWS_AT_ONCE)
 
     async def look(name: str) -> FoundChild:
         try:
-            async with limit:
-                return FoundChild(name, True, await overview_of(connection, paths.join(root, name)))
+            found = await overview_of(connection, paths.join(root, name))
         except JobError as error:
             return FoundChild(name, True, error=str(error))
+        return FoundChild(name, True, found)
 
     async def not_a_queue(name: str) -> FoundChild:
         return FoundChild(name, False)

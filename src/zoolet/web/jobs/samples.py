@@ -8,7 +8,6 @@ samples of each, are bounded.
 """
 
 import asyncio
-import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,9 +16,11 @@ from typing import Any, Final, NamedTuple
 from zoolet.client import SessionState, ZooKeeperError
 from zoolet.jobs import (
     AccessDeniedError,
+    AsyncDispatcher,
     Job,
     JobError,
     JobFilter,
+    LimitUse,
     Overview,
     Place,
     QueueSettings,
@@ -31,8 +32,6 @@ from zoolet.web.clusters.lists import ChildLists
 from zoolet.web.jobs.reading import MOST_NAMES, open_queue
 from zoolet.web.jobs.scanning import Search, first_jobs
 
-log = logging.getLogger(__name__)
-
 EVERY_S: Final = 5.0
 """The time between two samples of a queue."""
 
@@ -41,6 +40,9 @@ SPAN_S: Final = 3600.0
 
 KEPT_S: Final = 600.0
 """A queue at which nobody has looked for this time is not sampled any more."""
+
+READ_AT_ONCE: Final = 4
+"""Most queues that are read at the same time."""
 
 MOST_QUEUES: Final = 50
 """Most queues that are sampled at a time; the one at which nobody looked for longest ends."""
@@ -54,6 +56,7 @@ _SHARE: Final = 10
 _WINDOW_S: Final = 15.0
 """Rates are computed over this time, because workers report every 5 seconds."""
 
+_MOST_TALLIES: Final = 10
 _RATED: Final = ("successful", "failed_attempts")
 _ENDED: Final = frozenset({SessionState.CLOSED, SessionState.AUTH_FAILED})
 
@@ -83,8 +86,10 @@ class Glance(NamedTuple):
         at_s: the time, in seconds since the epoch.
         overview: the overview.
         owned: up to `NEWEST` jobs of workers, without their large values.
-        ended: the `NEWEST` newest jobs that have ended, without their large values.
+        ended: the `NEWEST` newest jobs that have ended, without their large values; none if their
+            names were not read.
         settings: the settings of the queue.
+        limits: the limits of the queue, with their use.
     """
 
     at_s: float
@@ -92,6 +97,7 @@ class Glance(NamedTuple):
     owned: list[Job]
     ended: list[Job]
     settings: QueueSettings
+    limits: list[LimitUse]
 
 
 @dataclass(slots=True)
@@ -107,7 +113,9 @@ class SampledQueue:
     now: Glance
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=int(SPAN_S / EVERY_S)))
     problem: str = ""
-    _tallies: deque[tuple[float, dict[str, dict[str, Any]]]] = field(default_factory=deque)
+    _tallies: deque[tuple[float, dict[str, dict[str, Any]]]] = field(
+        default_factory=lambda: deque(maxlen=_MOST_TALLIES)
+    )
 
     def add(self, now: Glance) -> None:
         """Add a sample."""
@@ -159,6 +167,11 @@ class _Entry:
     loop: "asyncio.Task[None] | None" = None
 
 
+class _Read(NamedTuple):
+    began_s: float
+    task: "asyncio.Task[Overview]"
+
+
 class QueueSamples:
     """The samples of all queues.
 
@@ -175,6 +188,30 @@ class QueueSamples:
         self._now_s = now_s
         self._time_s = time_s
         self._entries: OrderedDict[tuple[int, str], _Entry] = OrderedDict()
+        self._overviews: OrderedDict[tuple[int, str], _Read] = OrderedDict()
+        self._limit = asyncio.Semaphore(READ_AT_ONCE)
+
+    async def overview(self, connection: Connection, path: str) -> Overview:
+        """Return an overview of a queue; requests within `EVERY_S` share it.
+
+        Raises as `look`.
+        """
+        while self._overviews:
+            first = next(iter(self._overviews.values()))
+            if first.began_s > self._now_s() - EVERY_S or not first.task.done():
+                break
+            self._overviews.popitem(last=False)
+        key = (connection.number, path)
+        found = self._overviews.get(key)
+        if found is None:
+            found = _Read(self._now_s(), asyncio.create_task(self._overview(connection, path)))
+            found.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._overviews[key] = found
+        return await asyncio.shield(found.task)
+
+    async def _overview(self, connection: Connection, path: str) -> Overview:
+        async with self._limit, open_queue(connection, path) as dispatcher:
+            return await dispatcher.run(queue_overview, dispatcher.queue, most_names=MOST_NAMES)
 
     async def look(self, connection: Connection, path: str) -> SampledQueue:
         """Return the samples of a queue, which is sampled from now on.
@@ -225,38 +262,50 @@ class QueueSamples:
         return found
 
     async def _read(self, connection: Connection, path: str) -> Glance:
-        async with open_queue(connection, path) as dispatcher:
+        async with self._limit, open_queue(connection, path) as dispatcher:
             queue = dispatcher.queue
             overview = await dispatcher.run(queue_overview, queue, most_names=MOST_NAMES)
-            some = [
-                await first_jobs(
-                    Search(dispatcher, self._lists, connection, JobFilter(), [place]), NEWEST
-                )
+            owned, ended = [
+                await self._some(dispatcher, connection, place, overview)
                 for place in (Place.OWNED, Place.DONE)
             ]
-            owned, ended = ([_small(job) for job in jobs] for jobs, _ in some)
             settings = await dispatcher.run(lambda: queue.settings)
-        return Glance(self._time_s(), overview, owned, ended, settings)
+            limits = await dispatcher.run(queue.limits.all)
+        return Glance(self._time_s(), overview, owned, ended, settings, limits)
+
+    async def _some(
+        self,
+        dispatcher: AsyncDispatcher,
+        connection: Connection,
+        place: Place,
+        overview: Overview,
+    ) -> list[Job]:
+        """Return some jobs of a place; none if the overview has not read their names."""
+        if min(overview.counts[place], default=0) < 0:
+            return []
+        what = Search(dispatcher, self._lists, connection, JobFilter(), [place])
+        jobs, _ = await first_jobs(what, NEWEST)
+        return [_small(job) for job in jobs]
 
     async def _keep(
         self, key: tuple[int, str], entry: _Entry, connection: Connection, found: SampledQueue
     ) -> None:
         """Take samples until nobody looks, or the connection is closed."""
         wait_s = EVERY_S
-        while True:
-            await asyncio.sleep(wait_s)
-            is_unused = self._now_s() - entry.looked_s > KEPT_S
-            if is_unused or connection.client.state in _ENDED:
-                break
-            began_s = self._now_s()
-            try:
-                now = await self._read(connection, key[1])
-            except (UnknownQueueError, AccessDeniedError):
-                break  # the next look raises the error
-            except (JobError, ZooKeeperError, OSError) as error:
-                found.problem = str(error)
-            else:
-                found.add(now)
-            wait_s = max(EVERY_S, _SHARE * (self._now_s() - began_s))
-        if self._entries.get(key) is entry:
-            del self._entries[key]
+        try:
+            while True:
+                await asyncio.sleep(wait_s)
+                is_unused = self._now_s() - entry.looked_s > KEPT_S
+                if is_unused or connection.client.state in _ENDED:
+                    return
+                began_s = self._now_s()
+                try:
+                    found.add(await self._read(connection, key[1]))
+                except (UnknownQueueError, AccessDeniedError):
+                    return  # the next look raises the error
+                except (JobError, ZooKeeperError, OSError) as error:
+                    found.problem = str(error)
+                wait_s = max(EVERY_S, _SHARE * (self._now_s() - began_s))
+        finally:  # also after an error: the next look begins again
+            if self._entries.get(key) is entry:
+                del self._entries[key]

@@ -85,6 +85,8 @@ def job_values(job: Job, now_s: float) -> dict[str, Any]:
     rows = [
         (title, _text(found[name])) for name, title in _VALUES.items() if found[name] not in _UNSET
     ]
+    if job.signature is not None:
+        rows.append(("Signature", "the submitter has signed the job; workers with keys check it"))
     times = [
         (title, time_text(found[name]), age_text(now_s, found[name]))
         for name, title in _TIMES.items()
@@ -103,6 +105,7 @@ def job_values(job: Job, now_s: float) -> dict[str, Any]:
         "source": job.source,
         "result": job.result,
         "stored": job.stored,
+        "is_signed": job.signature is not None,
         "tried": attempts,
         "_duration": duration(duration_ms),
         "_progress": None if job.progress is None else escaped_lines(str(job.progress)),

@@ -1,5 +1,6 @@
 """The list of queues, and the page of one queue: numbers, charts, workers' work, problems."""
 
+from collections import Counter
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -49,7 +50,8 @@ async def _queues(request: Request) -> Response:
         if root == DEFAULT_ROOT and await connection.client.exists(root) is None:
             value: dict[str, Any] = {"total": 0, "queues": [], "is_queue": False}
         else:
-            found = await find_queues(site.lists, connection, root, start, text)
+            overview_of = site.queue_samples.overview
+            found = await find_queues(site.lists, connection, root, start, text, overview_of)
             value = {
                 "total": found.total,
                 "queues": [_child(child) for child in found.children],
@@ -111,12 +113,25 @@ async def _queue(request: Request) -> Response:
 def _jobs(now: Glance, now_s: float) -> dict[str, Any]:
     """Return some jobs that run, and the newest that have failed."""
     failed = [job for job in now.ended if job.state is JobState.FAILED]
+    waiting = sum(now.overview.total(place) for place in (Place.UNOWNED, Place.DEFERRED))
+    known = Counter(job.state for job in (*now.owned, *now.ended))
     running = [job for job in now.owned if job.state is JobState.RUNNING]
     return {
+        "states": {str(state): known[state] for state in JobState} | {"PENDING": waiting},
+        "read": {"owned": len(now.owned), "done": len(now.ended)},
         "running": [_running(job, now_s) for job in running[:SHOWN]],
         "newest_ended": len(now.ended),
         "newest_failed": len(failed),
         "failed": [_failed(job) for job in failed[:SHOWN]],
+        "limits": [
+            {
+                "name": use.limit.name,
+                "text": escaped(use.limit.text),
+                "running": None if use.limit.concurrent is None else use.running,
+                "waiting": use.waiting,
+            }
+            for use in now.limits
+        ],
         "oldest_share_percent": now.settings.oldest_share_percent,
         "shards": now.settings.shards,
         "_titles": _TITLES,
