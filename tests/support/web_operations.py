@@ -29,3 +29,11 @@ def run(browser: Browser, url: str, fields: dict[str, Any]) -> dict[str, Any]:
 def url_of(page: str, **fields: Any) -> str:
     """Return the URL of a page of the cluster ``local`` with a query."""
     return f"/c/local/{page}?{urlencode(fields)}"
+
+
+def transfer(browser: Browser, status: int = 200, **fields: Any) -> dict[str, Any]:
+    """Start a copy or a move as its confirmation says; return its JSON at the end."""
+    asked = browser.get(url_of("transfer", **fields))
+    sent = {**fields, "czxid": asked["czxid"]}
+    answer: dict[str, Any] = browser.post("/c/local/transfer", sent, status)
+    return ended(browser, answer["page"]) if status == 200 else answer

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, operations, search, tree
+from zoolet.web.pages import changing, entering, files, operations, search, transfers, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.jobs import (
     batches,
@@ -58,9 +58,11 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             site.queue_samples.close()
             site.histories.close()
             await site.clients.close()
+            site.uploads.close()
 
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
-    for part in (operations, search, queues, listing, job, failures):
+    routes += [*operations.routes(), *search.routes(), *transfers.routes(), *files.routes()]
+    for part in (queues, listing, job, failures):
         routes += part.routes()
     for part in (batches, workers, schedules, graphs, history, changes):
         routes += part.routes()

@@ -13,15 +13,31 @@ from starlette.routing import Route
 from tests.support.web import JSON, Browser, audit_of, browsing, settings_of, users_file
 from zoolet.client import Client, NoNodeError
 from zoolet.testing import EmbeddedServer
-from zoolet.web.pages import changing, entering, tree
+from zoolet.web.pages import changing, entering, files, operations, search, transfers, tree
 
 POSTS = [
     route.path.replace("{cluster}", "local")
-    for module in (changing, entering, tree)
+    for module in (changing, entering, files, operations, search, transfers, tree)
     for route in module.routes()
     if isinstance(route, Route) and "POST" in (route.methods or set())
 ]
-CHANGES = ["/c/local/save", "/c/local/acl", "/c/local/create", "/c/local/delete"]
+CHANGES = [
+    "/c/local/save",
+    "/c/local/acl",
+    "/c/local/create",
+    "/c/local/delete",
+    "/c/local/transfer",
+    "/c/local/upload",
+    "/c/local/import",
+    "/c/local/import/{upload}",
+]
+UNCHANGING = [
+    "/login",
+    "/logout",
+    "/c/local/credentials",
+    "/c/local/search",
+    "/c/local/operations/{operation}/cancel",
+]
 
 
 @pytest.fixture
@@ -49,7 +65,7 @@ def fields_of(browser: Browser, path: str) -> dict[str, object]:
 
 
 def test_the_list_of_changing_routes_is_complete() -> None:
-    assert set(CHANGES) | {"/login", "/logout", "/c/local/credentials"} == set(POSTS)
+    assert {*CHANGES, *UNCHANGING} == set(POSTS)
 
 
 STORED = [

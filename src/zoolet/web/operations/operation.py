@@ -64,9 +64,11 @@ class Operation:
         done: how much is done.
         total: how much there is; None if that is not known.
         state: its state.
+        is_cancelled: whether it was cancelled; it ends when the replies to its requests have come.
         shown: the result; while it runs, what is known of it.
         error: why it failed, or why it was cancelled; "" otherwise.
         url: the page that shows it, with a query; "" for the general page of operations.
+        end_url: the page to which its page leads; "" for the page of its znode.
         facts: what it was started with, as texts.
     """
 
@@ -81,9 +83,11 @@ class Operation:
     done: int = 0
     total: int | None = None
     state: State = State.RUNNING
+    is_cancelled: bool = False
     shown: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     url: str = ""
+    end_url: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -106,6 +110,7 @@ class Operation:
             "done": self.done,
             "total": self.total,
             "state": self.state.value,
+            "is_cancelled": self.is_cancelled,
             "result": self.shown,
             "error": self.error,
         }

@@ -91,6 +91,7 @@ class Operations:
         work: Work,
         total: int | None = None,
         url: str = "",
+        end_url: str = "",
         facts: Mapping[str, str] | None = None,
     ) -> Operation:
         """Start an operation in the running event loop.
@@ -122,6 +123,7 @@ class Operations:
             self._time_s(),
             total=total,
             url=url,
+            end_url=end_url,
             facts=facts or {},
         )
         self._operations[operation.id] = operation
@@ -149,6 +151,7 @@ class Operations:
         task = self._tasks.get(operation.id)
         if task is not None and operation.id not in self._reasons:
             self._reasons[operation.id] = reason
+            operation.is_cancelled = True
             task.cancel()
 
     async def ended(self, operation: Operation, timeout_s: float) -> bool:

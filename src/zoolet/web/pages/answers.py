@@ -24,6 +24,7 @@ from zoolet.client import (
     NotEmptyError,
     ZooKeeperError,
 )
+from zoolet.exports.lines import ExportError
 from zoolet.jobs import (
     AccessDeniedError,
     BatchExistsError,
@@ -43,6 +44,7 @@ from zoolet.web.clusters.clients import TooManyClientsError
 from zoolet.web.clusters.lists import TooManyChildrenError
 from zoolet.web.operations.operation import OperationError
 from zoolet.web.operations.registry import TooManyOperationsError
+from zoolet.web.operations.uploads import TooLargeError
 from zoolet.web.pages.site import site_of, visitor_of
 
 _TEMPLATES: Final = Environment(
@@ -77,7 +79,9 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (TooManyChildrenError, 413),
     (TooManyClientsError, 503),
     (TooManyOperationsError, 429),
+    (TooLargeError, 413),
     (OperationError, 409),
+    (ExportError, 400),
     (NoServerError, 503),
     (ConnectionLossError, 503),
     (DeadlineError, 504),
@@ -95,6 +99,7 @@ EXPECTED: Final = (
     TooManyClientsError,
     TooManyOperationsError,
     OperationError,
+    ExportError,
     OSError,
 )
 """The errors that a page explains."""

@@ -74,13 +74,14 @@ def operation_values(request: Request, found: Operation) -> dict[str, Any]:
         **found.values(),
         "_seconds": max(0, round(ended_s - found.begun_s)),
         "_begun": time_text(int(found.begun_s * 1000)),
+        "_is_cancelled": found.is_cancelled,
         "_template": found.kind.template,
         "_cancel_url": f"{base}/c/{cluster}/operations/{found.id}/cancel",
         "_start": start,
         "_count": MATCHES_OF_PAGE,
         "_part_url": f"{place}start={start}",
         "_place": place,
-        "_back": tree_url(request, found.path),
+        "_back": found.end_url or tree_url(request, found.path),
         "_cluster": cluster_of(request),
     }
 

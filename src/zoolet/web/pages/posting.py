@@ -1,7 +1,7 @@
 """Routes: pages, forms without changes, and forms that change something.
 
-Invariant: each route for POST is made by `posting`, so it checks the token of the form first; each
-route that changes something also needs ``--allow-changes`` and the role editor.
+Invariant: each route for POST is made by `posting` or `uploading`, so it checks the token first;
+each route that changes something also needs ``--allow-changes`` and the role editor.
 """
 
 import hmac
@@ -55,6 +55,25 @@ def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> Rou
             form = await _read(request)
             _check_token(request, form)
             return await handler(request, form)
+        except (RefusedError, *EXPECTED) as error:
+            return error_page(request, error)
+
+    return Route(path, endpoint, methods=["POST"], name=name)
+
+
+def uploading(path: str, handler: Page, name: str) -> Route:
+    """Return the route of a file that changes something: the handler reads the body itself.
+
+    The token is in the header ``X-CSRF-Token``.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            _check_role(request)
+            _check_token(request, {})
+            return await handler(request)
+        except ClientDisconnect:
+            return error_page(request, RefusedError(400, "the file is not complete"))
         except (RefusedError, *EXPECTED) as error:
             return error_page(request, error)
 

@@ -19,6 +19,7 @@ from zoolet.web.jobs.batch_readers import BatchReaders
 from zoolet.web.jobs.histories import Histories
 from zoolet.web.jobs.samples import QueueSamples
 from zoolet.web.operations.registry import Operations
+from zoolet.web.operations.uploads import Uploads
 from zoolet.web.settings import Cluster, WebSettings
 
 HASHES_AT_A_TIME: Final = 1
@@ -41,6 +42,7 @@ class Site:
         clients: the clients of ZooKeeper.
         logins: the logins.
         operations: the long operations.
+        uploads: the files that wait for their import.
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
         num_waiting: the number of logins that wait for their check.
@@ -63,6 +65,7 @@ class Site:
     logins: Logins = field(init=False)
     queue_samples: QueueSamples = field(init=False)
     operations: Operations = field(init=False)
+    uploads: Uploads = field(init=False)
 
     def __post_init__(self) -> None:
         self.histories = Histories(self.settings.result_stores)
@@ -74,6 +77,7 @@ class Site:
             self.now_s,
         )
         self.operations = Operations(self.now_s, self.time_s)
+        self.uploads = Uploads(self.now_s)
         self.logins = Logins(self._end_login)
 
     def _forget(self, number: int) -> None:
@@ -95,12 +99,14 @@ class Site:
 
     def _end_login(self, key: str) -> None:
         self.operations.end(key)
+        self.uploads.end(key)
         self.clients.end(key)
 
     def end_idle(self) -> None:
         """End logins and close clients that were not used for a long time."""
         self.logins.end_idle(self.now_s())
         self.operations.forget_old()
+        self.uploads.forget_old()
         self.clients.close_idle()
 
 

@@ -108,6 +108,8 @@ def test_a_cancelled_operation_ends_once(*, has_begun: bool) -> None:
         if has_begun:
             await asyncio.sleep(0)
         operations.cancel(found)
+        assert found.is_cancelled
+        assert found.is_running
         operations.cancel(found, "again")
         assert await operations.ended(found, 10)
         assert (found.state, found.error) == (State.CANCELLED, "You have cancelled it.")
