@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,27 @@ def test_a_change_continues_on_the_page_that_is_started_next(
         assert names_in(dispatcher, Place.DONE) == set(names)
         assert web.get(f"{URL}/changes")["unfinished"] == []
     assert logged_once(dispatcher, "big", names)
+
+
+def test_a_change_survives_a_restart_of_the_server(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(EmbeddedServer())
+        dispatcher = stack.enter_context(Dispatcher(server.hosts, ROOT, create=True))
+        requests = [JobRequest("m:f")] * 3000
+        names = dispatcher.submit_batch(requests, reuse=False, name="big").names
+        settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
+        web = stack.enter_context(browsing(settings)).log_in("ed")
+        counted = count(web, "cancel")
+        fields = {"change": "cancel", "at_ms": counted["at_ms"], "jobs": counted["jobs"]}
+        started = web.post(counted["url"], fields)
+        wait_until(lambda: web.get(started["page"])["done"] > 0, "the first cancelled jobs")
+        server.kill()
+        server.start()
+        wait_until(lambda: web.get(started["page"])["state"] != "running", "the end")
+        for left in web.get(f"{URL}/changes")["unfinished"]:
+            result_of(web, web.post(f"{URL}/continue", {"id": left["id"]}))
+        assert names_in(dispatcher, Place.DONE) == set(names)
+        assert logged_once(dispatcher, "big", names)
 
 
 def test_a_change_is_given_up(editor: Browser, dispatcher: Dispatcher, zk: Client) -> None:
