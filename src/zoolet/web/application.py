@@ -87,6 +87,11 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         routes += part.routes()
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
     routes += [*servers.routes(), *sessions.routes(), *quotas.routes(), *top.routes()]
+    routes += [*operations.routes(), *search.routes(), *transfers.routes(), *files.routes()]
+    for part in (queues, listing, job, failures):
+        routes += part.routes()
+    for part in (batches, workers, schedules, graphs, history, changes):
+        routes += part.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, Router(routes, redirect_slashes=False))]

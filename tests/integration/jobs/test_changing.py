@@ -10,7 +10,16 @@ from kazoo.client import KazooClient
 
 from tests.support.jobs import ROOT, assert_in_one_place
 from tests.support.waiting import wait_until
-from zoolet.jobs import Dispatcher, Job, JobFilter, JobRequest, JobState, Limit, Place
+from zoolet.jobs import (
+    Dispatcher,
+    Job,
+    JobFilter,
+    JobRequest,
+    JobState,
+    Limit,
+    Place,
+    UnknownLimitError,
+)
 from zoolet.jobs.housekeeping.limit_releases import LimitReleaser
 from zoolet.jobs.queue.changing import ChangeProgress, JobChanges
 from zoolet.jobs.queue.moves import Move, Mover
@@ -80,11 +89,21 @@ def test_a_change_leaves_out_jobs_that_came_after_the_count(
     at_ms = local.queue.server_time_ms() + 1
     local.queue.clock_ms = lambda: at_ms + 1000
     count = changes.count(JobChange.CANCEL, JobFilter())._replace(at_ms=at_ms)
-    new = submit(local, 2)
+    new = [one.name for one in local.queue.submit([JobRequest("m:f")] * 2, reuse=False)]
     made = changes.make(JobChange.CANCEL, JobFilter(), began_ms=count.at_ms)
     assert made.jobs == count.jobs == 3
     assert names_in(local, Place.DONE) == sorted(old)
     assert names_in(local, Place.UNOWNED) == sorted(new)
+
+
+def test_a_wrong_clock_of_a_submitter_keeps_no_job_from_a_cancellation(
+    local: Dispatcher, changes: JobChanges
+) -> None:
+    ahead_ms = local.queue.server_time_ms() + 10**6
+    local.queue.clock_ms = lambda: ahead_ms
+    names = [one.name for one in local.queue.submit([JobRequest("m:f")] * 3, reuse=False)]
+    assert {job.submitted_ms for job in local.queue.waiting()} == {ahead_ms}
+    assert changes.make(JobChange.CANCEL, JobFilter()).jobs == len(names)
 
 
 def test_a_job_that_was_changed_meanwhile_is_skipped_and_counted(
@@ -280,6 +299,8 @@ def test_a_task_is_paused_also_for_later_jobs(local: Dispatcher) -> None:
     assert names_in(local, Place.DEFERRED) == sorted(names)
     [pause] = queue.pauses.all()
     assert pause == (PauseKind.TASK, name, "task m:f", 3)
+    with pytest.raises(UnknownLimitError):  # a limit that pauses nothing stays
+        queue.pauses.end(PauseKind.TASK, "other")
     queue.pauses.end(PauseKind.TASK, name)
     release_until(local, names)
 

@@ -102,7 +102,7 @@ def test_jobs_are_shown_cancelled_and_retried(
     next_result(batch)
     assert "this task raises" in json.loads(run("show", fails).stdout)["why"]
     assert fails in run("list", "--batch", "night", "--state", "FAILED").output
-    assert "1 of 2 jobs cancelled" in run("cancel", "--batch", "night").output
+    assert "1 job cancelled" in run("cancel", "--batch", "night").output
     assert json.loads(run("show", waits).stdout)["errors"][0]["message"] == "it was cancelled"
     retried = run("retry", "--batch", "night").output
     assert retried == f"{waits} waits again\n{fails} waits again\n"
@@ -235,3 +235,22 @@ def test_settings_change_and_shards_do_not(dispatcher: Dispatcher) -> None:
         dispatcher.queue.configure(shards=2)
     with pytest.raises(InvalidJobError, match="whole number from 0 to"):
         dispatcher.queue.configure(keep_done_jobs=-1)
+
+
+def test_jobs_are_cancelled_by_options_and_tasks_are_paused(
+    run: Run, dispatcher: Dispatcher
+) -> None:
+    first = dispatcher.submit_batch([JobRequest("m:f", "d", str(n)) for n in range(3)]).names
+    [other] = dispatcher.submit("m:g", "e", "1").names
+    assert json.loads(run("pause", "--task", "m:g", "--output", "json").stdout)["limit"]
+    assert not dispatcher.queue.own_jobs([other], "w", 0).owned
+    [pause] = dispatcher.queue.pauses.all()
+    assert pause.text == "task m:g"
+    run("resume", "--task", "m:f", status=1)
+    run("resume", "--task", "m:g")
+    assert dispatcher.queue.pauses.all() == []
+    assert "0 jobs cancelled" in run("cancel", "--state", "RUNNING").output
+    run("cancel", other, "--task", "m:f", status=2)
+    found = json.loads(run("cancel", "--task", "m:f", "--dataset", "d", "--output", "json").stdout)
+    assert (sorted(found["cancelled"]), found["skipped"]) == (sorted(first), 0)
+    assert [job.name for job in dispatcher.queue.waiting()] == [other]

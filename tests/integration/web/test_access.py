@@ -186,6 +186,8 @@ def test_the_command_names_what_is_wrong(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zoolet", "web", "--server", "a=127.0.0.1:1"]
     for more, message in [
         (["--allow-changes"], "--users-file"),
+        (["--results", "a"], "NAME=URL"),
+        (["--results", "a=password"], "the URL of the result store a is not of the form"),
         (["--listen", "0.0.0.0:0"], "without a login"),
         (["--colour", "b=red"], "no --server b="),
         (["--https-cert", "x"], "need each other"),

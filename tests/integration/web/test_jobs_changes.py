@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from zoolet.jobs import (
     JobState,
     Place,
 )
+from zoolet.jobs.records.batches import decode_entry
+from zoolet.jobs.znodes.batch_log import entry_path, read_log
 from zoolet.testing import EmbeddedServer
 from zoolet.web.pages.jobs import changes, schedules
 
@@ -175,6 +178,62 @@ def test_a_change_of_a_process_that_died_is_continued(
     assert names_in(dispatcher, Place.UNOWNED) == {again.name}
     assert editor.get(f"{URL}/changes")["unfinished"] == []
     editor.post(f"{URL}/continue", {"id": left["id"]}, 404)
+
+
+def logged_once(dispatcher: Dispatcher, batch: str, names: list[str]) -> bool:
+    """Return whether the batch's log names each job one time: each was cancelled once."""
+    layout = dispatcher.queue.layout
+    ended, entries = read_log(layout, batch, 0)
+    paths = [entry_path(layout, batch, number) for number in range(entries)]
+    logged = [
+        name for znode in layout.znodes.get_all(paths) if znode for name in decode_entry(znode.data)
+    ]
+    return sorted(logged) == sorted(names) == sorted(ended)
+
+
+def test_a_change_continues_on_the_page_that_is_started_next(
+    server: EmbeddedServer, dispatcher: Dispatcher, tmp_path: Path
+) -> None:
+    names = dispatcher.submit_batch([JobRequest("m:f")] * 6000, reuse=False, name="big").names
+    settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
+    with browsing(settings) as web:
+        web.log_in("ed")
+        counted = count(web, "cancel", task="m:f")
+        fields = {"change": "cancel", "at_ms": counted["at_ms"], "jobs": counted["jobs"]}
+        started = web.post(counted["url"], fields | counted["filter"])
+        wait_until(lambda: web.get(started["page"])["done"] > 0, "the first cancelled jobs")
+    assert 0 < len(names_in(dispatcher, Place.DONE)) < len(names)
+    with browsing(settings) as web:
+        web.log_in("ed")
+        [left] = web.get(f"{URL}/changes")["unfinished"]
+        # Two users continue it at the same time.
+        both = [web.post(f"{URL}/continue", {"id": left["id"]}) for _ in range(2)]
+        found = [result_of(web, one) for one in both]
+        assert all(one["is_continued"] for one in found)
+        assert names_in(dispatcher, Place.DONE) == set(names)
+        assert web.get(f"{URL}/changes")["unfinished"] == []
+    assert logged_once(dispatcher, "big", names)
+
+
+def test_a_change_survives_a_restart_of_the_server(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(EmbeddedServer())
+        dispatcher = stack.enter_context(Dispatcher(server.hosts, ROOT, create=True))
+        requests = [JobRequest("m:f")] * 3000
+        names = dispatcher.submit_batch(requests, reuse=False, name="big").names
+        settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
+        web = stack.enter_context(browsing(settings)).log_in("ed")
+        counted = count(web, "cancel")
+        fields = {"change": "cancel", "at_ms": counted["at_ms"], "jobs": counted["jobs"]}
+        started = web.post(counted["url"], fields)
+        wait_until(lambda: web.get(started["page"])["done"] > 0, "the first cancelled jobs")
+        server.kill()
+        server.start()
+        wait_until(lambda: web.get(started["page"])["state"] != "running", "the end")
+        for left in web.get(f"{URL}/changes")["unfinished"]:
+            result_of(web, web.post(f"{URL}/continue", {"id": left["id"]}))
+        assert names_in(dispatcher, Place.DONE) == set(names)
+        assert logged_once(dispatcher, "big", names)
 
 
 def test_a_change_is_given_up(editor: Browser, dispatcher: Dispatcher, zk: Client) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 from zoolet.console.terminal import one_line
-from zoolet.console.texts import duration, indented
+from zoolet.console.texts import counted, duration, indented
 from zoolet.jobs.cli.options import (
     Target,
     command_on_queue,
@@ -27,9 +27,13 @@ from zoolet.jobs.overview.attempts import attempt_duration_ms, attempts_of
 from zoolet.jobs.overview.graphs import Node, tree
 from zoolet.jobs.overview.overview import explain_job, queue_overview
 from zoolet.jobs.overview.top import top as show_top
+from zoolet.jobs.queue.changing import JobChanges
+from zoolet.jobs.queue.pausing import PauseKind, task_pause_name
 from zoolet.jobs.queue.queue import JobQueue
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job import Job
+from zoolet.jobs.records.job_changes import JobChange
+from zoolet.jobs.records.job_filters import JobFilter
 from zoolet.jobs.records.settings import QueueSettings
 from zoolet.jobs.records.transitions import JobState
 from zoolet.jobs.records.worker_reports import executors_text
@@ -342,22 +346,44 @@ def _as_json(job: Job) -> dict[str, Any]:
 
 @_command(
     click.argument("names", nargs=-1),
-    click.option("--batch", "batch_name", help="Cancel all jobs of this batch."),
-    needs_one_of="give the names of jobs, or --batch",
+    click.option("--batch", help="Cancel only jobs of this batch."),
+    click.option("--task", help="Cancel only jobs of this task, module:function."),
+    click.option("--dataset", help="Cancel only jobs of this dataset."),
+    click.option("--error", help="Cancel only jobs whose last error contains this text."),
+    click.option(
+        "--state",
+        type=click.Choice([JobState.PENDING, JobState.STAGING, JobState.RUNNING]),
+        help="Cancel only jobs in this state.",
+    ),
+    needs_one_of="give the names of jobs, or options that select jobs",
 )
 def cancel(
-    dispatcher: Dispatcher, target: Target, names: Sequence[str], batch_name: str | None
+    dispatcher: Dispatcher, target: Target, names: Sequence[str], state: str | None, **selected: Any
 ) -> None:
-    """Cancel jobs that have not ended: they become FAILED, and running tasks are ended."""
-    wanted = list(names)
-    if batch_name is not None:
-        wanted += dispatcher.batch(batch_name).names
-    for name in names:
-        dispatcher.queue.find(name)
-    cancelled = dispatcher.queue.cancel(wanted)
-    target.printer.answer(
-        {"cancelled": [job.name for job in cancelled], "jobs": len(wanted)},
-        f"{len(cancelled)} of {len(wanted)} jobs cancelled; all other jobs had already ended",
+    """Cancel jobs that have not ended: they become FAILED, and running tasks are ended.
+
+    If a cancellation with options is interrupted, the same command continues it.
+    """
+    printer = target.printer
+    if names:
+        if state is not None or any(value is not None for value in selected.values()):
+            raise click.UsageError("give either the names of jobs, or options that select jobs")
+        for name in names:
+            dispatcher.queue.find(name)
+        cancelled = dispatcher.queue.cancel(names)
+        printer.answer(
+            {"cancelled": [job.name for job in cancelled], "jobs": len(names)},
+            f"{len(cancelled)} of {len(names)} jobs cancelled; all other jobs had already ended",
+        )
+        return
+    wanted = JobFilter(state=None if state is None else JobState(state), **selected)
+    ended: list[Job] = []
+    changes = JobChanges(dispatcher.queue)
+    made = changes.make(JobChange.CANCEL, wanted, on_changed=ended.append)
+    printer.answer(
+        {"cancelled": [job.name for job in ended], "jobs": made.jobs, "skipped": made.skipped},
+        f"{counted(made.jobs, 'job')} cancelled"
+        + (f"; {made.skipped} left out, which other programs have changed" if made.skipped else ""),
     )
 
 
@@ -409,18 +435,28 @@ def _completed(dispatcher: Dispatcher, state: str | None) -> Iterator[Job]:
 
 
 _dataset = click.option("--dataset", help="Select only jobs of this dataset.")
+_task = click.option("--task", help="Select only jobs of this task, module:function.")
 
 
-@_command(_dataset)
-def pause(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
+@_command(_dataset, _task)
+def pause(dispatcher: Dispatcher, target: Target, dataset: str | None, task: str | None) -> None:
     """Pause a queue: workers take no more jobs, and running jobs continue."""
+    if task is not None:
+        name = dispatcher.queue.pauses.add_task(task, dataset)
+        target.printer.answer({"paused_task": task, "limit": name}, f"paused: task {task}")
+        return
     control = dispatcher.queue.pause(dataset)
     target.printer.answer(_pauses(control), f"paused: {dataset or target.root}")
 
 
-@_command(_dataset)
-def resume(dispatcher: Dispatcher, target: Target, dataset: str | None) -> None:
-    """End the pause of a queue or a dataset."""
+@_command(_dataset, _task)
+def resume(dispatcher: Dispatcher, target: Target, dataset: str | None, task: str | None) -> None:
+    """End the pause of a queue, a dataset or a task; --task needs the same --dataset as pause."""
+    if task is not None:
+        name = task_pause_name(task, dataset)
+        dispatcher.queue.pauses.end(PauseKind.TASK, name)
+        target.printer.answer({"resumed_task": task, "limit": name}, f"resumed: task {task}")
+        return
     control = dispatcher.queue.pause(dataset, paused=False)
     lines = [f"resumed: {dataset or target.root}"]
     if dataset is None and control.paused_datasets:

@@ -6,7 +6,7 @@ A batch's log names each job that has ended, so the progress is read without rea
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError
@@ -19,8 +19,9 @@ COUNTED_JOBS = 100_000
 """The most jobs of a batch whose states are counted."""
 OWNED_READ = 500
 """The most owned jobs that are read for the jobs of a batch that run now."""
-FAILED_CHECKED = 1000
-"""The most FAILED jobs of a batch that are looked for: they may have been retried."""
+CHECKED_JOBS = 1000
+"""The most jobs of each kind that a look checks: jobs that the batch joined, which are in no log,
+and FAILED jobs, which may have been retried. Further jobs are checked by the next look."""
 
 _ENDED = (JobState.SUCCESSFUL, JobState.FAILED)
 
@@ -65,14 +66,17 @@ class BatchReader:
         self._missing = 0
         self._ended: dict[str, JobState] = {}
         self._next_entry = 0
+        self._looks = 0
 
     @property
     def size(self) -> int:
         """The number of names that the reader keeps."""
         return len(self._names)
 
-    def read(self, queue: JobQueue) -> BatchView:
+    def read(self, queue: JobQueue, owned: Collection[str] | None = None) -> BatchView:
         """Return the progress of the batch.
+
+        ``owned`` are the names of all jobs in owned, if the caller knows them.
 
         Raises:
             UnknownBatchError: the queue does not have the batch.
@@ -100,7 +104,7 @@ class BatchReader:
         found, self._next_entry = read_log(layout, self.name, self._next_entry)
         self._ended |= {name: state for name, state in found.items() if name in self._names}
         self._look_at_others(queue)
-        return self._counted(queue, view)
+        return self._counted(queue, view, owned)
 
     def _read_names(self, queue: JobQueue, record: BatchRecord) -> None:
         chunks = read_chunks(queue.layout, record)
@@ -111,21 +115,31 @@ class BatchReader:
         """Note the ends of jobs that are in no log, and the retries of FAILED jobs."""
         layout = queue.layout
         joined = [n for n, is_joined in self._names.items() if is_joined and n not in self._ended]
+        joined = self._turn(joined)
         self._ended |= {job.name: job.state for job in layout.read(Place.DONE, joined)}
         failed = [name for name, state in self._ended.items() if state is JobState.FAILED]
-        failed = failed[:FAILED_CHECKED]
-        places = layout.where(failed)
-        for name, place in zip(failed, places, strict=True):
+        failed = self._turn(failed)
+        for name, place in zip(failed, layout.where(failed), strict=True):
             if place not in {None, Place.DONE}:
                 del self._ended[name]
+        self._looks += 1
 
-    def _counted(self, queue: JobQueue, view: BatchView) -> BatchView:
+    def _turn(self, names: list[str]) -> list[str]:
+        """Return the part of the names that this look checks."""
+        parts = -(-len(names) // CHECKED_JOBS) or 1
+        start = self._looks % parts * CHECKED_JOBS
+        return names[start : start + CHECKED_JOBS]
+
+    def _counted(
+        self, queue: JobQueue, view: BatchView, owned: Collection[str] | None
+    ) -> BatchView:
         states = Counter(self._ended.values())
         left = self._names.keys() - self._ended.keys()
         reported = 0.0
         if left:
-            owned = [n.name for n in queue.layout.names(Place.OWNED) if n.name in left]
-            for job in queue.layout.read(Place.OWNED, owned[:OWNED_READ]):
+            names = _owned_names(queue) if owned is None else owned
+            mine = [name for name in names if name in left]
+            for job in queue.layout.read(Place.OWNED, mine[:OWNED_READ]):
                 states[job.state] += 1
                 if job.progress is not None:
                     reported += job.progress.share or 0.0
@@ -140,9 +154,14 @@ class BatchReader:
 def batch_views(queue: JobQueue, readers: Sequence[BatchReader]) -> list[BatchView]:
     """Return the progress of several batches; a batch that cannot be read has a problem."""
     found = []
+    owned = _owned_names(queue) if readers else []
     for reader in readers:
         try:
-            found.append(reader.read(queue))
+            found.append(reader.read(queue, owned))
         except JobError as error:
             found.append(BatchView(reader.name, 0, 0, problem=str(error)))
     return found
+
+
+def _owned_names(queue: JobQueue) -> list[str]:
+    return [name.name for name in queue.layout.names(Place.OWNED)]

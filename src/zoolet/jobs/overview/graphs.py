@@ -24,6 +24,8 @@ DEPTH = 50
 """The most levels of a tree."""
 READ_BATCHES = 5000
 """The most batches whose dependencies are read to find those that wait for a batch or a job."""
+_LISTED_MOST = 100_000
+"""The most children of a znode that are listed."""
 COUNTED_JOBS = 10_000
 """The most jobs of a batch whose ends are counted for a tree."""
 
@@ -239,7 +241,10 @@ def _records(queue: JobQueue) -> tuple[list[BatchRecord], set[str], int]:
 
 
 def _children(queue: JobQueue, part: str) -> set[str]:
+    path = queue.layout.znodes.path(part)
+    if queue.layout.znodes.count_children(path) > _LISTED_MOST:
+        return set()
     try:
-        return set(queue.layout.znodes.children(queue.layout.znodes.path(part)))
+        return set(queue.layout.znodes.children(path))
     except MissingError:
         return set()

@@ -28,7 +28,7 @@ from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.job_changes import ChangeRecord, JobChange
 from zoolet.jobs.records.job_filters import JobFilter
 from zoolet.jobs.records.job_names import JobName
-from zoolet.jobs.records.job_values import WAITS_FOR_BATCH, WAITS_FOR_LIMIT
+from zoolet.jobs.records.job_values import TIME_LIMIT_MS, WAITS_FOR_BATCH, WAITS_FOR_LIMIT
 from zoolet.jobs.records.transitions import Event, JobState, Place
 from zoolet.jobs.signing.signer import renewed
 from zoolet.jobs.znodes.batch_log import read_chunks, read_record
@@ -109,6 +109,20 @@ class UnfinishedChange(NamedTuple):
     began_ms: int
 
 
+class _Until(NamedTuple):
+    """The times after which jobs are left out.
+
+    Attributes:
+        changed_ms: jobs that ended or were retried later are left out.
+        submitted_ms: jobs that were submitted later are left out. The program that submits a job
+            writes its time, and its clock may be wrong. So a change that was not counted first, and
+            that is not continued, has no such limit.
+    """
+
+    changed_ms: int
+    submitted_ms: int = TIME_LIMIT_MS
+
+
 OnProgress = Callable[[ChangeProgress], object]
 OnChanged = Callable[[Job], object]
 
@@ -145,7 +159,7 @@ class JobChanges:
             self._layout.check()
             at_ms = self._queue.server_time_ms()
             found = ChangeProgress()
-            for looked_at, jobs in self._selected(change, selected, at_ms):
+            for looked_at, jobs in self._selected(change, selected, _Until(at_ms, at_ms)):
                 can_move = sum(_can_move(change, job) for job in jobs)
                 found = _plus(found, looked_at, can_move, len(jobs) - can_move)
                 on_progress(found)
@@ -182,11 +196,17 @@ class JobChanges:
             if selected.batch is not None:
                 read_record(self._layout, selected.batch)
             path = self._path(change, selected)
+            is_counted = began_ms is not None
+            if change is JobChange.PAUSE and not self._znodes.exists(path):
+                # Before the record: if a program finds a record without a pause, a user ended it.
+                self._queue.pauses.add_jobs(selected)
             began_ms, is_continued = self._begin(path, change, selected, began_ms)
-            if change is JobChange.PAUSE and not self._begin_pause(selected, is_continued):
+            is_limited = is_counted or is_continued
+            until = _Until(began_ms, began_ms) if is_limited else _Until(began_ms)
+            if change is JobChange.PAUSE and not self._has_pause(selected):
                 self._znodes.delete(path)
                 return ChangedJobs(0, 0, began_ms, is_continued)
-            found = self._make_all(change, selected, began_ms, on_progress, on_changed)
+            found = self._make_all(change, selected, until, on_progress, on_changed)
             self._znodes.delete(path)
             return ChangedJobs(found.jobs, found.skipped, began_ms, is_continued)
 
@@ -249,13 +269,10 @@ class JobChanges:
             " time. Try again"
         )
 
-    def _begin_pause(self, selected: JobFilter, is_continued: bool) -> bool:
-        """Create the pause of the jobs; return False if the pause was ended since it began."""
-        if is_continued:
-            name = jobs_pause_name(selected)
-            return any(pause.name == name for pause in self._queue.pauses.all())
-        self._queue.pauses.add_jobs(selected)
-        return True
+    def _has_pause(self, selected: JobFilter) -> bool:
+        """Return whether the pause of the jobs exists; a user may have ended it."""
+        name = jobs_pause_name(selected)
+        return any(pause.name == name for pause in self._queue.pauses.all())
 
     # --- The jobs
 
@@ -263,7 +280,7 @@ class JobChanges:
         self,
         change: JobChange,
         selected: JobFilter,
-        began_ms: int,
+        until: _Until,
         on_progress: OnProgress,
         on_changed: OnChanged,
     ) -> ChangeProgress:
@@ -271,7 +288,7 @@ class JobChanges:
         # What ends later than the change began is left out, so one round is enough for a retry.
         for _ in range(1 if change is JobChange.RETRY else _ROUNDS):
             before, left_out = changed, 0
-            for count, jobs in self._selected(change, selected, began_ms):
+            for count, jobs in self._selected(change, selected, until):
                 moves = self._moves(change, selected, jobs)
                 made = self._queue.mover.move(moves)
                 if change is JobChange.CANCEL and any(one.place is Place.OWNED for one in made):
@@ -309,7 +326,7 @@ class JobChanges:
             return None
 
     def _selected(
-        self, change: JobChange, selected: JobFilter, began_ms: int
+        self, change: JobChange, selected: JobFilter, until: _Until
     ) -> Iterator[tuple[int, list[Job]]]:
         """Yield the selected jobs, some at a time, each time with how many were looked at."""
         pause = jobs_pause_name(selected) if change is JobChange.PAUSE else ""
@@ -321,7 +338,7 @@ class JobChanges:
                 jobs = self._layout.read(place, some)
                 yield (
                     len(some),
-                    [job for job in jobs if _is_wanted(change, job, wanted, began_ms, pause)],
+                    [job for job in jobs if _is_wanted(change, job, wanted, until, pause)],
                 )
 
     def _pages(
@@ -344,15 +361,17 @@ def _may_be(selected: JobFilter, name: JobName) -> bool:
     return selected.dataset in {None, name.dataset}
 
 
-def _is_wanted(change: JobChange, job: Job, selected: JobFilter, began_ms: int, pause: str) -> bool:
+def _is_wanted(change: JobChange, job: Job, selected: JobFilter, until: _Until, pause: str) -> bool:
     if change is JobChange.RETRY:
-        came_ms = job.finished_ms or 0
         is_right = job.state is JobState.FAILED and not job.is_stand_in
+        is_old = (job.finished_ms or 0) <= until.changed_ms
     else:
-        came_ms = max(job.submitted_ms, job.retried_ms or 0)
         is_right = not job.has_ended
+        is_old = (
+            job.submitted_ms <= until.submitted_ms and (job.retried_ms or 0) <= until.changed_ms
+        )
     is_paused = job.waits_for == WAITS_FOR_LIMIT and job.limit == pause
-    return is_right and not is_paused and came_ms <= began_ms and selected.selects(job)
+    return is_right and is_old and not is_paused and selected.selects(job)
 
 
 def _can_move(change: JobChange, job: Job) -> bool:

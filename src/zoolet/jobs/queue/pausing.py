@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-from zoolet.jobs.errors import JobError, UnreadableJobError
+from zoolet.jobs.errors import JobError, UnknownLimitError, UnreadableJobError
 from zoolet.jobs.limits.definitions import QueueLimits
 from zoolet.jobs.records.control import Control
 from zoolet.jobs.records.job_filters import JobFilter
@@ -157,7 +157,7 @@ class Pauses:
         Raises:
             InvalidJobError: the task is invalid, or the queue has too many limits.
         """
-        name = _limit_name(_TASK, JobFilter(task=task, dataset=dataset))
+        name = task_pause_name(task, dataset)
         limit = Limit(name, concurrent=0, task=task, dataset=dataset)
         self._limits.add(limit, timeout_s=timeout_s)
         return name
@@ -179,12 +179,22 @@ class Pauses:
         Raises:
             UnknownLimitError: there is no pause of this name.
         """
-        if kind in {PauseKind.QUEUE, PauseKind.DATASET}:
-            with self._znodes.within(timeout_s, "resume", unknown="it may have been resumed"):
+        with self._znodes.within(timeout_s, "resume", unknown="it may have been resumed"):
+            if kind in {PauseKind.QUEUE, PauseKind.DATASET}:
                 dataset = name if kind is PauseKind.DATASET else None
                 set_pause(self._znodes, dataset, paused=False)
-            return
-        self._limits.remove(name, timeout_s=timeout_s)
+                return
+            if not any(limit.name == name for limit in self._paused()):
+                raise UnknownLimitError(f"there is no pause {name!r}: it has ended already")
+            self._limits.remove(name)
+
+    def _paused(self) -> list[Limit]:
+        return [use.limit for use in self._limits.all() if use.limit.concurrent == 0]
+
+
+def task_pause_name(task: str, dataset: str | None = None) -> str:
+    """Return the name of the pause of a task, for all its jobs or those of a dataset."""
+    return _limit_name(_TASK, JobFilter(task=task, dataset=dataset))
 
 
 def jobs_pause_name(selected: JobFilter) -> str:

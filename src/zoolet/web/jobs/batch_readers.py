@@ -6,7 +6,6 @@ The names are kept for a connection: another login reads them with its own permi
 from collections import OrderedDict
 
 from zoolet.jobs import BatchReader
-from zoolet.web.clusters.clients import Connection
 
 
 class BatchReaders:
@@ -19,9 +18,9 @@ class BatchReaders:
         self._most_names = most_names
         self._readers: OrderedDict[tuple[int, str, str], BatchReader] = OrderedDict()
 
-    def of(self, connection: Connection, path: str, name: str) -> BatchReader:
-        """Return the reader of a batch of the queue at ``path``, for a connection."""
-        key = (connection.number, path, name)
+    def of(self, number: int, path: str, name: str) -> BatchReader:
+        """Return the reader of a batch of the queue at ``path``, for the connection of a number."""
+        key = (number, path, name)
         found = self._readers.pop(key, None) or BatchReader(name)
         self._readers[key] = found
         return found

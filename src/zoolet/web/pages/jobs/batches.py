@@ -52,7 +52,7 @@ async def _batch(request: Request) -> Response:
     site = site_of(request)
     async with opened(request) as queue:
         reader = site.batch_readers.of(
-            queue.connection, queue.place.path, request.path_params["batch"]
+            queue.connection.number, queue.place.path, request.path_params["batch"]
         )
         jobs = queue.dispatcher.queue
         view = await queue.dispatcher.run(reader.read, jobs)
@@ -66,7 +66,7 @@ async def _batch(request: Request) -> Response:
 async def _views(request: Request, queue: OpenQueue, names: list[str]) -> list[BatchView]:
     readers = site_of(request).batch_readers
     jobs = queue.dispatcher.queue
-    found = [readers.of(queue.connection, queue.place.path, name) for name in names]
+    found = [readers.of(queue.connection.number, queue.place.path, name) for name in names]
     views = await queue.dispatcher.run(batch_views, jobs, found)
     readers.limit()
     return views
