@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, live, tree
+from zoolet.web.pages import changing, entering, history, live, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
@@ -46,7 +46,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
             await site.clients.close()
 
     routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
-    routes += live.routes()
+    routes += [*live.routes(), *history.routes()]
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, routes=routes)]

@@ -15,6 +15,7 @@ from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.history.process import DataTool
 from zoolet.web.live.hub import Hub
 from zoolet.web.settings import Cluster, WebSettings
 
@@ -40,6 +41,7 @@ class Site:
         logins: the logins.
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
+        data_tool: reads the past of clusters.
         num_waiting: the number of logins that wait for their check.
     """
 
@@ -51,6 +53,7 @@ class Site:
     attempts: Attempts = field(default_factory=Attempts)
     hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHES_AT_A_TIME))
     num_waiting: int = 0
+    data_tool: DataTool = field(default_factory=DataTool)
     clients: Clients = field(init=False)
     live: Hub = field(init=False)
     logins: Logins = field(init=False)
