@@ -117,9 +117,11 @@ async def _run(
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-        await process.wait()
-        errors.cancel()
+        # asyncio closes a pipe at its end only, and stops reading one while much waits in it.
+        while await process.stdout.read(_LINE_BYTES):
+            pass
         await asyncio.wait([errors])
+        await process.wait()
 
 
 async def _output(output: StreamReader) -> AsyncGenerator[dict[str, Any], None]:
