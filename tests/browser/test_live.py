@@ -10,7 +10,7 @@ from tests.browser.conftest import SMALL
 from tests.support.web import PASSWORDS, settings_of, users_file
 from zoolet.client import Client, Multi
 from zoolet.testing import EmbeddedServer
-from zoolet.web.settings import WebSettings
+from zoolet.web.settings import PastSource, WebSettings
 
 Serve = Callable[[WebSettings], str]
 HOSTILE = ["<img src=x onerror=alert(1)>", "\u202eright to left", "{{7*7}}", "a&b=c#d?e%41"]
@@ -179,3 +179,57 @@ def test_a_page_continues_when_the_server_returns(
     with Client(server.hosts) as other:
         other.set("/kept", b"3")
     tab.locator("#data").get_by_text("3", exact=True).wait_for()
+
+
+def test_the_page_says_that_the_user_is_logged_out(
+    tab: Any, serve: Serve, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    url = serve(settings_of(server.hosts, users_file=users_file(tmp_path), base_path="/zk"))
+    tab.goto(f"{url}/c/local/tree")
+    tab.get_by_label("Name").fill("vi")
+    tab.get_by_label("Password").fill(PASSWORDS["vi"])
+    tab.get_by_role("button", name="Log in").click()
+    tab.get_by_text("zookeeper", exact=True).wait_for()
+    tab.wait_for_function("performance.getEntriesByType('resource').length > 0")
+    other = tab.context.new_page()
+    other.goto(url)
+    other.get_by_role("button", name="Log out").click()
+    tab.get_by_text("You are logged out").wait_for()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_past_fits_a_small_screen_and_is_only_text(
+    tab: Any, serve: Serve, tmp_path: Path, name: str
+) -> None:
+    with EmbeddedServer(tmp_path) as stored, Client(stored.hosts) as zk:
+        first = zk.create("/top").stat.czxid
+        zk.create(f"/top/{name}", name.encode() * 100)
+        zk.set(f"/top/{name}", b"x" * 3000)
+        past = {"local": PastSource(str(tmp_path / "data"), is_archive=False)}
+        url = serve(settings_of(stored.hosts, past=past))
+        tab.set_viewport_size(SMALL)
+        for page in ("history?path=/top", f"compare?path=/top&from={first:#x}&to=now"):
+            tab.goto(f"{url}/c/local/{page}")
+            tab.get_by_text(f"/top/{name}", exact=True).first.wait_for()
+            assert tab.locator("img").count() == 0
+            assert tab.evaluate("document.documentElement.scrollWidth") <= 360, page
+
+
+def test_rows_move_little_while_names_come_and_go(
+    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+) -> None:
+    fill(zk, "/moving", 300)
+    zk.set("/moving", b"1")
+    tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?root=/moving&path=/moving")
+    tab.get_by_text("300 children").wait_for()
+    tab.evaluate(
+        """() => { window.shift = 0; new PerformanceObserver((list) => {
+        for (const one of list.getEntries()) window.shift += one.value;
+        }).observe({ type: "layout-shift", buffered: true }); }"""
+    )
+    for number in range(5):
+        zk.set("/moving", str(number).encode())
+        zk.create(f"/moving/z-{number}")
+    tab.get_by_text("305 children").wait_for()
+    tab.locator("#data").get_by_text("4", exact=True).wait_for()
+    assert tab.evaluate("window.shift") < 0.1

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from zoolet.model import paths
 from zoolet.model.numbers import hex64
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.tree import Tree
@@ -24,9 +25,17 @@ class Difference(NamedTuple):
     fields: dict[str, tuple[object, object]]
 
 
-def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]:
-    """Yield the differences of the znodes, sorted by path, then those of the sessions."""
+def differences(
+    left: StateMachine, right: StateMachine, *, below: str | None = None
+) -> Iterator[Difference]:
+    """Yield the differences of the znodes, sorted by path, then those of the sessions.
+
+    ``below``: only those of this znode and of the znodes below it, without sessions.
+    """
+    start = None if below is None else paths.join(below, "")
     for path in sorted(_paths_that_differ(left.tree, right.tree)):
+        if start is not None and path != below and not path.startswith(start):
+            continue
         ours, theirs = left.tree.find(path), right.tree.find(path)
         if ours is None or theirs is None:
             yield Difference("+" if ours is None else "-", path, {})
@@ -34,6 +43,8 @@ def differences(left: StateMachine, right: StateMachine) -> Iterator[Difference]
             fields = _fields(left.tree, right.tree, path, ours, theirs)
             if fields:
                 yield Difference("~", path, fields)
+    if below is not None:
+        return
     for session_id in sorted(left.sessions.by_id.keys() ^ right.sessions.by_id.keys()):
         sign = "-" if session_id in left.sessions.by_id else "+"
         yield Difference(sign, f"session 0x{hex64(session_id)}", {})

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, files, live, operations, quotas, recipes, search, servers, sessions, top, transfers, tree
+from zoolet.web.pages import changing, entering, files, history, live, operations, quotas, recipes, search, servers, sessions, top, transfers, tree
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.jobs import (
     batches,
@@ -92,6 +92,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         routes += part.routes()
     for part in (batches, workers, schedules, graphs, history, changes):
         routes += part.routes()
+    routes += [*live.routes(), *history.routes()]
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, Router(routes, redirect_slashes=False))]

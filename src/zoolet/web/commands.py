@@ -41,6 +41,7 @@ from zoolet.web.settings import (
     parse_colour,
     parse_listen,
     parse_network,
+    parse_past,
 )
 
 _MOST_CONNECTIONS: Final = 1000  # of browsers; 400 of them may be streams
@@ -97,6 +98,34 @@ _GRACE_S: Final = 5
     show_default=True,
     help="The header in which a trusted proxy names the user.",
 )
+@click.option(
+    "--archive",
+    "archives",
+    multiple=True,
+    metavar="NAME=URL",
+    help="The archive of a cluster, for changes before the page was opened. May be repeated.",
+)
+@click.option(
+    "--data-dir",
+    "directories",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="The data directory of a cluster, for the same. May be repeated.",
+)
+@click.option(
+    "--archive-key",
+    "archive_keys",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="The file with the key of an encrypted archive. May be repeated.",
+)
+@click.option(
+    "--data-log-dir",
+    "log_directories",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="The dataLogDir, if it is not the data directory. May be repeated.",
+)
 @click.option("--https-cert", type=FILE, help="Certificate of the page (PEM file).")
 @click.option("--https-key", type=FILE, help="Private key of the page (PEM file).")
 @click.option(
@@ -139,6 +168,10 @@ def web(
     users_file: Path | None,
     proxies: tuple[str, ...],
     user_header: str,
+    archives: tuple[str, ...],
+    directories: tuple[str, ...],
+    archive_keys: tuple[str, ...],
+    log_directories: tuple[str, ...],
     https_cert: Path | None,
     https_key: Path | None,
     tls_ca: Path | None,
@@ -153,8 +186,11 @@ def web(
     """
     try:
         host, port = parse_listen(listen)
+        clusters = _clusters(servers, colours)
+        cluster_names = frozenset(cluster.name for cluster in clusters)
         settings = WebSettings(
-            clusters=_clusters(servers, colours),
+            clusters=clusters,
+            past=parse_past(archives, directories, archive_keys, log_directories, cluster_names),
             host=host,
             port=port,
             base_path=base_path,

@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,23 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class PastSource:
+    """Where the past of a cluster is.
+
+    Attributes:
+        place: the folder or the URL of an archive, or a data directory.
+        is_archive: whether it is an archive.
+        key_file: the file with the key of an encrypted archive; None if it is not encrypted.
+        logs: the dataLogDir of a data directory, if it is another directory.
+    """
+
+    place: str
+    is_archive: bool
+    key_file: Path | None = None
+    logs: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WebSettings:
     """The settings of the page.
 
@@ -61,6 +79,7 @@ class WebSettings:
         has_tls: whether the page itself speaks TLS.
         zookeeper_tls: the files for TLS to ZooKeeper; None for no encryption.
         result_stores: the URLs of result stores by name, for the history of queues.
+        past: where the past of clusters is, by their names.
         connect_timeout_ms: the longest wait for a session of ZooKeeper.
     """
 
@@ -76,6 +95,7 @@ class WebSettings:
     has_tls: bool = False
     zookeeper_tls: TlsFiles | None = None
     result_stores: Mapping[str, str] = field(default_factory=dict, repr=False)
+    past: Mapping[str, PastSource] = field(default_factory=dict)
     connect_timeout_ms: int = 10_000
 
     def __post_init__(self) -> None:
@@ -215,3 +235,53 @@ def _is_name(host: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+def parse_past(
+    archives: tuple[str, ...],
+    directories: tuple[str, ...],
+    keys: tuple[str, ...],
+    logs: tuple[str, ...],
+    names: frozenset[str],
+) -> dict[str, PastSource]:
+    """Return where the past of each cluster is, from texts of the form ``NAME=PLACE``.
+
+    Args:
+        archives: the archives.
+        directories: the data directories.
+        keys: the key files of archives.
+        logs: the dataLogDirs of data directories.
+        names: the names of the clusters.
+
+    Raises:
+        WebSettingsError: a text does not have this form, or does not fit the others.
+    """
+    found: dict[str, PastSource] = {}
+    for option, texts in (("--archive", archives), ("--data-dir", directories)):
+        for name, place in _named(option, texts, names).items():
+            if name in found:
+                raise WebSettingsError(f"{name} has both --archive and --data-dir: remove one")
+            found[name] = PastSource(place, is_archive=option == "--archive")
+    for name, place in _named("--archive-key", keys, names).items():
+        if name not in found or not found[name].is_archive:
+            raise WebSettingsError(f"--archive-key {name}=... needs --archive {name}=URL")
+        found[name] = replace(found[name], key_file=Path(place))
+    for name, place in _named("--data-log-dir", logs, names).items():
+        if name not in found or found[name].is_archive:
+            raise WebSettingsError(f"--data-log-dir {name}=... needs --data-dir {name}=DIR")
+        found[name] = replace(found[name], logs=Path(place))
+    return found
+
+
+def _named(option: str, texts: tuple[str, ...], names: frozenset[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, place = text.partition("=")
+        if not place or place.startswith("-"):
+            raise WebSettingsError(f"{option} has the form NAME=PLACE")
+        if name not in names:
+            raise WebSettingsError(f"{option}: there is no --server {name}=HOSTS")
+        if name in found:
+            raise WebSettingsError(f"{option} is given twice for {name}: remove one")
+        found[name] = place
+    return found

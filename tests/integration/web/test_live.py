@@ -1,13 +1,16 @@
 """Streams of changes: what they send, whom they share, and how they end."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.support.web import JSON, settings_of
+from tests.support.web import JSON, PASSWORDS, settings_of, users_file
 from tests.support.web_streams import Page, reading, serving
-from zoolet.client import ACL, Client, Id, Permission, Retry
+from zoolet.client import ACL, OPEN_ACL, Client, Id, Permission, Retry
 from zoolet.testing import EmbeddedServer, OpCode
+from zoolet.web.live import streams
 
 
 @pytest.fixture
@@ -141,6 +144,100 @@ def test_the_server_stops_and_returns(page: Page, server: EmbeddedServer, zk: Cl
         stream.until("problem", error="")
         zk.retrying(Retry()).set("/x", b"2")
         assert "2" in stream.until("znode")["html"]
+
+
+def test_an_expired_session_is_replaced(page: Page, server: EmbeddedServer, zk: Client) -> None:
+    zk.create("/x", b"1")
+    with (
+        reading(page, "/c/local/live?znode=/x") as stream,
+        reading(page, "/c/local/changes/live?path=/x") as changes,
+    ):
+        stream.until("znode")
+        changes.until("ready")
+        with server.faults.on(OpCode.GET_DATA, path="/x").expire() as fault:
+            zk.set("/x", b"2")
+            fault.wait()
+        assert "2" in stream.until("znode")["html"]
+        zk.set("/x", b"3")
+        assert "3" in stream.until("znode")["html"]
+        while changes.until("changes")["changes"][-1]["kind"] != "data":
+            pass
+
+
+def test_the_permission_is_taken_away(page: Page, zk: Client) -> None:
+    zk.create("/x", b"secret")
+    with reading(page, "/c/local/live?znode=/x&branch=/x") as stream:
+        stream.until("znode")
+        zk.set_acl("/x", (ACL(int(Permission.ADMIN), Id("world", "anyone")),))
+        refused = [stream.next() for _ in range(3)]  # and the first list
+        by_name = {found[0]: found[1] for found in refused if found is not None}
+        assert "permit" in by_name["znode"]["error"]
+        assert by_name["znode"]["stat"] is None
+        assert "permit" in by_name["list"]["error"]
+        zk.set_acl("/x", OPEN_ACL)
+        assert "secret" in stream.until("znode")["html"]
+
+
+def test_the_limit_of_watches_is_explained() -> None:
+    settings = {"zoolet.maxWatchesPerConnection": 2}  # a persistent watch counts twice
+    with (
+        EmbeddedServer(settings=settings) as server,
+        serving(settings_of(server.hosts)) as page,
+        Client(server.hosts) as zk,
+    ):
+        zk.create("/x", b"1")
+        with (
+            reading(page, "/c/local/live?znode=/") as first,
+            reading(page, "/c/local/live?znode=/x") as second,
+        ):
+            first.until("znode")
+            problem = second.until("problem")
+            assert "maxWatchesPerConnection" in problem["error"]
+
+
+def test_a_logout_ends_the_streams_of_this_login(server: EmbeddedServer, tmp_path: Path) -> None:
+    settings = settings_of(server.hosts, users_file=users_file(tmp_path), base_path="/zk")
+    with serving(settings) as page:
+        with reading(page, "/c/local/live?branch=/") as refused:
+            assert refused.status == 303
+        with httpx2.Client(base_url=page.url) as own, httpx2.Client(base_url=page.url) as other:
+            cookies = [log_in(client, name) for client, name in ((own, "vi"), (other, "ed"))]
+            with (
+                reading(page, "/c/local/live?branch=/", cookies[0]) as stream,
+                reading(page, "/c/local/live?branch=/", cookies[1]) as stays,
+            ):
+                stream.until("list")
+                stays.until("list")
+                csrf = own.get("/login", headers=JSON).json()["csrf"]
+                own.post("/logout", data={"csrf": csrf})
+                assert stream.until("end")["reason"] == "login"
+                assert stream.next() is None
+                with Client(server.hosts) as zk:
+                    zk.create("/later")
+                    assert stays.until("list")["added"]
+                    zk.delete("/later")
+
+
+def log_in(client: httpx2.Client, name: str) -> dict[str, str]:
+    csrf = client.get("/login", headers=JSON).json()["csrf"]
+    fields = {"csrf": csrf, "name": name, "password": PASSWORDS[name]}
+    assert client.post("/login", data=fields, headers=JSON).status_code == 200
+    return {"Cookie": f"zoolet_web={client.cookies['zoolet_web']}"}
+
+
+def test_too_many_streams_are_refused(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MOST_OF_USER", 2)
+    with (
+        reading(page, "/c/local/live?branch=/") as first,
+        reading(page, "/c/local/live?branch=/") as second,
+    ):
+        first.until("list")
+        second.until("list")
+        with reading(page, "/c/local/live?branch=/") as third:
+            assert third.status == 503
+    branches = "&branch=/a" + "".join(f"&branch=/{number}" for number in range(20))
+    with reading(page, f"/c/local/live?{branches}", JSON) as wide:
+        assert wide.status == 400
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from zoolet.client import (
 )
 from zoolet.model import paths
 from zoolet.web.clusters.clients import Connection
-from zoolet.web.live.feeds import Feed, OnEnd, Open
+from zoolet.web.live.feeds import COALESCE_S, Feed, OnEnd, Open
 from zoolet.web.values.short import Short, short
 
 MOST_CHANGES: Final = 1000
@@ -35,6 +35,7 @@ MOST_AT_ONCE: Final = 200
 MOST_KNOWN: Final = 1000
 """Znodes whose data a feed remembers."""
 
+_BUSY_S: Final = 2.0
 _FIRST_READ: Final = 500
 _FIRST_BYTES: Final = 8 << 20
 _OUTSTANDING: Final = 8
@@ -96,8 +97,14 @@ class ChangesFeed(Feed):
         self.number = 0
         self.is_ready = False
         self._time_s = time_s
+        self._is_busy = False
         self._values: OrderedDict[str, Short] = OrderedDict()
         super().__init__(path, open_connection, on_end, recursive=recursive)
+
+    @property
+    def coalesce_s(self) -> float:
+        """If there are too many changes to show, the feed reads less often."""
+        return _BUSY_S if self._is_busy else COALESCE_S
 
     def known(self) -> list[list[Change]]:
         """Return that the watch is set, which a list without changes says."""
@@ -134,6 +141,7 @@ class ChangesFeed(Feed):
                 self._values.pop(event.path, None)
             found = found[-MOST_AT_ONCE:]
         made += await self._changes(client, found)
+        self._is_busy = any(change.kind == "missing" for change in made)
         self.changes.extend(made)
         if made:
             self.tell(made)

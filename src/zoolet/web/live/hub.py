@@ -21,7 +21,7 @@ from zoolet.web.settings import Cluster
 MOST_FEEDS: Final = 2000
 """Most feeds at a time."""
 
-KEPT_S: Final = {DataFeed: 30.0, ListFeed: 30.0, ChangesFeed: 600.0}
+KEPT_S: Final = {DataFeed: 30.0, ListFeed: 30.0, ChangesFeed: 120.0}
 """How long a feed of each kind is kept without browsers: one that reconnects misses nothing."""
 
 

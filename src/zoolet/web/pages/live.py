@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from zoolet.client import Stat
 from zoolet.model import paths
 from zoolet.web.access.visitors import Visitor
-from zoolet.web.clusters.readable import readable
+from zoolet.web.clusters.readable import Denied, readable
 from zoolet.web.live.changes import Change, ChangesFeed
 from zoolet.web.live.feeds import Form
 from zoolet.web.live.hub import Login
@@ -116,7 +117,7 @@ async def _changes(request: Request) -> Response:
         "path": path,
         "recursive": recursive,
         "_cluster": cluster,
-        "_parent": paths.parent_of(path),
+        "_has_past": cluster.name in site.settings.past,
     }
     if wants_json(request):
         feed = site.live.changes(login, path, recursive=recursive)
@@ -149,7 +150,7 @@ async def _since(request: Request, feed: ChangesFeed, last: str) -> tuple[list[C
     """Return the changes after an event, without values that the visitor may not read now."""
     seen = feed.number
     changes, _ = feed.since(last)
-    allowed: dict[str, bool | None] = {}
+    allowed: dict[str, Stat | Denied | None] = {}
     if changes:
         wanted = dict.fromkeys(change.path for change in changes)
         site, cluster = site_of(request), cluster_of(request)
@@ -158,7 +159,7 @@ async def _since(request: Request, feed: ChangesFeed, last: str) -> tuple[list[C
     changes, is_complete = feed.since(last)  # nothing waits between this and the end
     return [
         change
-        if change.number > seen or allowed.get(change.path)
+        if change.number > seen or isinstance(allowed.get(change.path), Stat)
         else change._replace(old=None, new=None)
         for change in changes
     ], is_complete

@@ -19,6 +19,7 @@ from zoolet.web.clusters.lists import ChildLists
 from zoolet.web.jobs.batch_readers import BatchReaders
 from zoolet.web.jobs.histories import Histories
 from zoolet.web.jobs.samples import QueueSamples
+from zoolet.web.history.process import DataTool
 from zoolet.web.live.hub import Hub
 from zoolet.web.operations.registry import Operations
 from zoolet.web.operations.uploads import Uploads
@@ -54,6 +55,7 @@ class Site:
         uploads: the files that wait for their import.
         attempts: the rate limit of logins.
         hashing: limits the passwords that are checked at the same time.
+        data_tool: reads the past of clusters.
         num_waiting: the number of logins that wait for their check.
         asker: asks servers with four-letter words.
         sampler: the samples of all servers.
@@ -76,6 +78,7 @@ class Site:
     num_waiting: int = 0
     batch_readers: BatchReaders = field(default_factory=BatchReaders)
     histories: Histories = field(init=False)
+    data_tool: DataTool = field(default_factory=DataTool)
     clients: Clients = field(init=False)
     live: Hub = field(init=False)
     logins: Logins = field(init=False)

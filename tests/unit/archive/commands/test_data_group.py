@@ -291,3 +291,26 @@ def test_a_zxid_after_the_newest_one_is_noted(writer: Writer, tmp_path: Path) ->
         result = run("restore", home(writer), "--as-of", hex(zxid), "--to", tmp_path / hex(zxid))
         assert result.exit_code == 0
         assert (f"is after the newest txn 0x{end:x}" in result.stderr) is is_noted
+
+
+def test_diff_as_json_has_both_states_of_a_subtree(writer: Writer) -> None:
+    before = f"0x{writer.machine.zxid:x}"
+    writer.change(OpCode.SET_DATA, requests.SetData("/a/b/c", b"\xff", -1))
+    writer.create("/a/b/new", "/z/new")
+    directory = home(writer)
+    result = run("diff", directory, directory, "--as-of", before, "--json", "--path", "/a/b")
+    assert result.exit_code == 1
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["sign"], line["path"]) for line in lines] == [
+        ("=", "/a"),
+        ("=", "/"),
+        ("~", "/a/b"),
+        ("=", "/a/b"),
+        ("~", "/a/b/c"),
+        ("+", "/a/b/new"),
+    ]
+    assert lines[0]["before"] == {"acl": [{"perms": 31, "scheme": "digest", "id": "a:b"}]}
+    assert lines[4]["after"]["data_base64"] == "/w=="
+    assert lines[4]["after"]["stat"]["version"] == lines[4]["before"]["stat"]["version"] + 1
+    assert lines[5]["before"] is None
+    assert run("diff", directory, directory, "--path", "b").exit_code != 0
