@@ -12,8 +12,10 @@ from tests.support.web import JSON, PASSWORDS, Browser, browsing, settings_of, u
 from zoolet.client import ACL, Client, ClientOptions, Credential, Id, Permission
 from zoolet.testing import EmbeddedServer
 from zoolet.web.access.attempts import OF_ADDRESS
+from zoolet.web.access.guard import cookie_name
 from zoolet.web.settings import parse_network
 
+COOKIE = cookie_name(settings_of(""))
 PROXY = {"trusted_proxies": (parse_network("10.0.0.1"),)}
 
 
@@ -72,11 +74,11 @@ def test_the_cookie_is_new_after_a_login_and_safe(web: Browser) -> None:
     assert "HttpOnly" in before
     assert "SameSite=Lax" in before
     assert "Secure" not in before
-    old = web.client.cookies["zoolet_web"]
+    old = web.client.cookies[COOKIE]
     web.log_in("vi")
-    assert web.client.cookies["zoolet_web"] != old
+    assert web.client.cookies[COOKIE] != old
     web.client.cookies.clear()
-    web.client.cookies.set("zoolet_web", old)
+    web.client.cookies.set(COOKIE, old)
     assert web.get("/", 401)
 
 
@@ -173,11 +175,11 @@ def test_credentials_belong_to_one_login(server: EmbeddedServer) -> None:
         found = web.get("/c/local/credentials")
         assert (found["scheme"], found["name"]) == ("digest", "ann")
         assert "secret" not in json.dumps(found) + web.html("/c/local/credentials")
-        own = web.client.cookies["zoolet_web"]
+        own = web.client.cookies[COOKIE]
         web.client.cookies.clear()
         assert web.get("/c/local/tree?path=/ann")["data"] is None
         web.client.cookies.clear()
-        web.client.cookies.set("zoolet_web", own)
+        web.client.cookies.set(COOKIE, own)
         web.post("/c/local/credentials", {"name": ""})
         assert web.get("/c/local/tree?path=/ann")["data"] is None
 
