@@ -20,6 +20,7 @@
   let first = 0; // the row at the top, which need not be whole
   let scheduled = false;
   let ownScroll = -1;
+  let search = location.search; // of the view that the page shows
   const rows = new Rows(url, tree.dataset.root, draw);
 
   const height = () => Math.min(rows.root.total() * ROW_PX, MOST_PX);
@@ -153,6 +154,7 @@
     if (wanted === null) return;
     const address = addressOf(wanted);
     history.pushState({ path: wanted }, "", address);
+    search = location.search;
     show(wanted, address);
   }
 
@@ -207,10 +209,12 @@
       scrollToRow(0);
       rows.filter(filter.value);
       history.replaceState(history.state, "", addressOf(path));
+      search = location.search;
     }, FILTER_MS);
   });
 
-  window.addEventListener("popstate", () => location.reload());
+  // A fragment, like that of "Skip to the content", is no other view.
+  window.addEventListener("popstate", () => { if (location.search !== search) location.reload(); });
   window.addEventListener("resize", draw);
 
   async function begin() {
