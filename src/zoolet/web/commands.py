@@ -5,7 +5,6 @@ import contextlib
 import logging
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,6 +29,7 @@ from zoolet.passwords.asking import ask_password, check_name
 from zoolet.passwords.hashes import hash_of
 from zoolet.web.access.users import ROLES, UsersError
 from zoolet.web.application import application
+from zoolet.web.certificates import CertificateError, PageCertificate
 from zoolet.web.settings import (
     DEFAULT_LISTEN,
     DEFAULT_USER_HEADER,
@@ -158,6 +158,7 @@ _GRACE_S: Final = 5
     " NAME=@FILE reads it from a file. May be repeated.",
 )
 @reporting(UsersError)
+@reporting(UsersError, CertificateError)
 def web(
     servers: tuple[str, ...],
     colours: tuple[str, ...],
@@ -206,7 +207,10 @@ def web(
     except (WebSettingsError, SettingsError, InvalidJobError) as error:
         raise click.UsageError(str(error)) from None
     _log_to_stderr()
-    run(settings, https_cert, https_key)
+    certificate = None
+    if https_cert is not None and https_key is not None:
+        certificate = PageCertificate(https_cert, https_key)
+    run(settings, certificate)
 
 
 def _clusters(servers: tuple[str, ...], colours: tuple[str, ...]) -> tuple[Cluster, ...]:
@@ -244,21 +248,22 @@ def web_user(name: str, role: str) -> None:
     click.echo(f"{role} password {name} {hash_of(ask_password())}")
 
 
-def run(settings: WebSettings, cert: Path | None = None, key: Path | None = None) -> None:
+def run(settings: WebSettings, certificate: PageCertificate | None = None) -> None:
     """Serve the page until SIGINT or SIGTERM; print its URL when it accepts connections.
 
     Raises:
         UsersError: the file of users cannot be used.
-        OSError: the address cannot be used, or a file of TLS cannot be read.
+        OSError: the address cannot be used.
     """
     with contextlib.closing(_listening(settings)) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         app = application(settings, lambda: click.echo(f"zoolet web: {settings.url}"))
         server = _Server(_config(app, cert, key), app.state.site.live.streams.stop)
+        server = _Server(_config(app, certificate))
         asyncio.run(server.serve([listener]))
 
 
-def _config(app: Starlette, cert: Path | None, key: Path | None) -> uvicorn.Config:
+def _config(app: Starlette, certificate: PageCertificate | None) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http="h11",
@@ -270,13 +275,10 @@ def _config(app: Starlette, cert: Path | None, key: Path | None) -> uvicorn.Conf
         server_header=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_S,
-        ssl_certfile=cert,
-        ssl_keyfile=key,
     )
-    try:
-        config.load()
-    except ssl.SSLError as error:
-        raise UsersError(f"--https-cert {cert}, --https-key {key}: {error.reason}") from None
+    config.load()
+    if certificate is not None:
+        config.ssl = certificate.context
     return config
 
 
@@ -323,9 +325,16 @@ def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    of_uvicorn = logging.getLogger("uvicorn.error")
+    of_uvicorn.setLevel(logging.WARNING)
+    of_uvicorn.addFilter(_is_no_cancellation)
     audit = logging.getLogger("zoolet.web.access.audit")
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(logging.Formatter("%(message)s"))
     audit.addHandler(lines)
     audit.propagate = False
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Return False for the traceback of a request that the end of the process has cancelled."""
+    return record.exc_info is None or record.exc_info[0] is not asyncio.CancelledError

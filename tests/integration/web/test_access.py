@@ -1,19 +1,32 @@
 """Who may use the page: names, logins, proxies, credentials, and the headers of each response."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.support.web import JSON, PASSWORDS, Browser, browsing, settings_of, users_file
+from tests.support.web import (
+    JSON,
+    PASSWORDS,
+    Browser,
+    browsing,
+    serving,
+    settings_of,
+    users_file,
+)
 from zoolet.client import ACL, Client, ClientOptions, Credential, Id, Permission
 from zoolet.testing import EmbeddedServer
-from zoolet.web.access.attempts import OF_ADDRESS
+from zoolet.web.access.attempts import OF_ADDRESS, OF_NAME
+from zoolet.web.access.guard import cookie_name
+from zoolet.web.pages import posting
 from zoolet.web.settings import parse_network
 
+COOKIE = cookie_name(settings_of(""))
 PROXY = {"trusted_proxies": (parse_network("10.0.0.1"),)}
 
 
@@ -72,11 +85,11 @@ def test_the_cookie_is_new_after_a_login_and_safe(web: Browser) -> None:
     assert "HttpOnly" in before
     assert "SameSite=Lax" in before
     assert "Secure" not in before
-    old = web.client.cookies["zoolet_web"]
+    old = web.client.cookies[COOKIE]
     web.log_in("vi")
-    assert web.client.cookies["zoolet_web"] != old
+    assert web.client.cookies[COOKIE] != old
     web.client.cookies.clear()
-    web.client.cookies.set("zoolet_web", old)
+    web.client.cookies.set(COOKIE, old)
     assert web.get("/", 401)
 
 
@@ -173,11 +186,11 @@ def test_credentials_belong_to_one_login(server: EmbeddedServer) -> None:
         found = web.get("/c/local/credentials")
         assert (found["scheme"], found["name"]) == ("digest", "ann")
         assert "secret" not in json.dumps(found) + web.html("/c/local/credentials")
-        own = web.client.cookies["zoolet_web"]
+        own = web.client.cookies[COOKIE]
         web.client.cookies.clear()
         assert web.get("/c/local/tree?path=/ann")["data"] is None
         web.client.cookies.clear()
-        web.client.cookies.set("zoolet_web", own)
+        web.client.cookies.set(COOKIE, own)
         web.post("/c/local/credentials", {"name": ""})
         assert web.get("/c/local/tree?path=/ann")["data"] is None
 
@@ -216,3 +229,53 @@ def test_the_process_ends_cleanly(server: EmbeddedServer) -> None:
         process.terminate()
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_cookies_of_other_programs_do_not_hide_the_own(server: EmbeddedServer) -> None:
+    with browsing(settings_of(server.hosts)) as web:
+        token = web.get("/")["csrf"]
+        own = web.client.cookies[COOKIE]
+        web.client.cookies.clear()
+        others = [f'json={{"a": [1, "b;c"]}}; {COOKIE}={own}', f"{COOKIE}={own}; a=b=c; ; d"]
+        for sent in others:
+            answer = web.client.get("/", headers=JSON | {"Cookie": sent})
+            assert answer.json()["csrf"] == token
+        answer = web.client.get("/", headers=JSON | {"Cookie": f"zoolet_web_8091={own}"})
+        assert answer.json()["csrf"] != token
+
+
+def test_a_form_that_does_not_arrive(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "FORM_S", 0.05)
+    with (
+        serving(settings_of(server.hosts)) as url,
+        socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0), 30) as half,
+    ):
+        half.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nname=")
+        assert half.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_name_has_few_attempts_from_all_addresses(server: EmbeddedServer, tmp_path: Path) -> None:
+    settings = settings_of(server.hosts, users_file=users_file(tmp_path), **PROXY)
+    with browsing(settings, "10.0.0.1") as proxy:
+        token = proxy.get("/login")["csrf"]
+        statuses = [
+            proxy.client.post(
+                "/login",
+                data={"csrf": token, "name": "vi", "password": "wrong"},
+                headers=JSON | {"X-Forwarded-For": f"1.2.3.{number}"},
+            ).status_code
+            for number in range(OF_NAME + 1)
+        ]
+        assert statuses == [403] * OF_NAME + [429]
+        # The header does not help who adds addresses of their own before that of the proxy.
+        for number in range(OF_ADDRESS):
+            forged = {"X-Forwarded-For": f"9.9.9.{number}, 5.5.5.5"}
+            fields = {"csrf": token, "name": f"n{number}", "password": "wrong"}
+            proxy.client.post("/login", data=fields, headers=JSON | forged)
+        fields = {"csrf": token, "name": "ed", "password": PASSWORDS["ed"]}
+        forged = {"X-Forwarded-For": "9.9.9.99, 5.5.5.5"}
+        answer = proxy.client.post("/login", data=fields, headers=JSON | forged)
+        assert answer.status_code == 429
+        assert 0 < int(answer.headers["retry-after"]) <= 60

@@ -47,6 +47,8 @@ COMMANDS = [
     ("sqlalchemy", "from zoolet.cli import main; main()", ["jobs", "list"]),
     ("sqlalchemy", "from zoolet.cli import main; main()", ["worker", "--queue", "/q"]),
     ("sqlalchemy", "from zoolet.cli import main; main()", ["worker", "--help"]),
+    ("starlette", "from zoolet.cli import main; main()", ["web", "--server", "a=127.0.0.1:1"]),
+    ("uvicorn", "from zoolet.cli import main; main()", ["web-user", "ann"]),
 ]
 
 

@@ -7,11 +7,11 @@ reaches only the login page and the static files; every response has the securit
 import ipaddress
 import re
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,9 +19,6 @@ from zoolet.web.access.logins import Logins, new_token
 from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.settings import WebSettings
-
-COOKIE: Final = "zoolet_web"
-"""The cookie with the token of the browser."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _USER: Final = re.compile(r"[^\s:]{1,200}")
@@ -100,7 +97,7 @@ class Guard:
     def _visitor(self, scope: Scope, headers: Headers) -> tuple[Visitor, bool]:
         peer = (scope.get("client") or ("", 0))[0]
         is_trusted = self._is_proxy(peer)
-        sent = _token_of(headers)
+        sent = _token_of(headers, cookie_name(self._settings))
         token = sent or new_token()
         login = self._logins.find(token, self._now_s()) if sent else None
         named = headers.get(self._settings.user_header, "") if is_trusted else ""
@@ -152,10 +149,20 @@ class Guard:
         return RedirectResponse(f"{login}?next={quote(back)}", status_code=303)
 
 
+def cookie_name(settings: WebSettings) -> str:
+    """Return the name of the cookie with the token of the browser.
+
+    Browsers send a cookie to all ports of a host, so the port is in its name. Without it, a login
+    at one page would end the login at another page of the same machine.
+    """
+    return f"zoolet_web_{settings.port}"
+
+
 def cookie_header(token: str, settings: WebSettings, *, is_secure: bool) -> str:
     """Return the header that sets the cookie; JavaScript and other sites cannot read it."""
     secure = "; Secure" if is_secure else ""
-    return f"{COOKIE}={token}; Path={settings.base_path or '/'}; HttpOnly; SameSite=Lax{secure}"
+    path = settings.base_path or "/"
+    return f"{cookie_name(settings)}={token}; Path={path}; HttpOnly; SameSite=Lax{secure}"
 
 
 def is_same_origin(headers: Headers) -> bool:
@@ -191,13 +198,10 @@ def _name_of(host: str) -> str:
     return (name if name and port.isdigit() else host).lower()
 
 
-def _token_of(headers: Headers) -> str:
+def _token_of(headers: Headers, name: str) -> str:
     """Return the token in the cookie; "" if there is none that could be ours."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None and _TOKEN.fullmatch(found.value) else ""
+    found = cookie_parser(headers.get("cookie", "")).get(name, "")
+    return found if _TOKEN.fullmatch(found) else ""
 
 
 def _client_of(headers: Headers, peer: str, is_proxy: Callable[[str], bool]) -> str:

@@ -36,6 +36,7 @@ CALL_TIMEOUT_S: Final = 20.0
 """The time limit of one request to ZooKeeper."""
 
 _CLOSE_S: Final = 2.0
+_SERVED: Final = frozenset({SessionState.CONNECTED, SessionState.READ_ONLY})
 _ENDED: Final = frozenset({SessionState.CLOSED, SessionState.AUTH_FAILED})
 
 
@@ -51,13 +52,43 @@ class Connection:
         client: the client of ZooKeeper.
     """
 
-    def __init__(self, number: int, client: AsyncClient, now_s: float) -> None:
+    def __init__(self, number: int, client: AsyncClient, now_s: Callable[[], float]) -> None:
         """Start the client, in the running event loop."""
         self.number = number
         self.client = client
-        self.used_s = now_s
+        self.used_s = self._lost_s = now_s()
         self.num_users = 0
+        self._now_s = now_s
+        self._is_served = asyncio.Event()
+        client.add_listener(self._note)
         self.started = asyncio.create_task(client.start())
+
+    async def wait_for_server(self, limit_s: float, hosts: str) -> None:
+        """Wait until a server serves the session, up to ``limit_s`` after the connection was lost.
+
+        So a request in a long outage is told at once what is wrong.
+
+        Raises:
+            NoServerError: no server serves it.
+        """
+        if self._is_served.is_set():
+            return
+        left_s = self._lost_s + limit_s - self._now_s()
+        try:
+            await asyncio.wait_for(self._is_served.wait(), max(left_s, 0.0))
+        except TimeoutError:
+            lost_s = self._now_s() - self._lost_s
+            raise NoServerError(
+                detail=f"no session: no server of {hosts} answers since {lost_s:.0f} s. The page"
+                " tries to connect again by itself. Check the servers and the network"
+            ) from None
+
+    def _note(self, state: SessionState) -> None:
+        if state in _SERVED:
+            self._is_served.set()
+        elif self._is_served.is_set():
+            self._is_served.clear()
+            self._lost_s = self._now_s()
 
 
 class Clients:
@@ -106,6 +137,7 @@ class Clients:
         connection.num_users += 1
         try:
             await self._wait(place, connection)
+            await connection.wait_for_server(self._connect_timeout_s, cluster.hosts)
             yield connection
         finally:
             connection.num_users -= 1
@@ -147,7 +179,7 @@ class Clients:
             takes_read_only_server=True,
         )
         client = AsyncClient(cluster.hosts, options)
-        connection = Connection(next(self._numbers), client, self._now_s())
+        connection = Connection(next(self._numbers), client, self._now_s)
         self._connections[place] = connection
         return connection
 

@@ -6,6 +6,7 @@ Invariant: templates escape every value.
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -168,5 +169,21 @@ def error_page(request: Request, error: Exception) -> Response:
     """Return the page that explains an error."""
     status = error.status if isinstance(error, RefusedError) else status_of(error)
     cluster = site_of(request).settings.cluster(request.path_params.get("cluster", ""))
-    value = {"error": str(error), "status": status, "_cluster": cluster}
+    value = {
+        "error": str(error),
+        "status": status,
+        "_cluster": cluster,
+        "_back": _page_before(request),
+    }
     return answer(request, "error.html", value, status)
+
+
+def _page_before(request: Request) -> str:
+    """Return the page of this site from which a form was sent; "" if it is unknown."""
+    if request.method != "POST":
+        return ""
+    before = urlsplit(request.headers.get("referer", ""))
+    is_own = before.netloc == request.headers.get("host") and before.path.startswith("/")
+    if not is_own or before.path.startswith("//"):
+        return ""
+    return before.path + (f"?{before.query}" if before.query else "")

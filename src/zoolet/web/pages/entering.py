@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from zoolet.client import AuthFailedError, Credential, NoServerError
-from zoolet.web.access.guard import COOKIE, cookie_header
+from zoolet.web.access.guard import cookie_header, cookie_name
 from zoolet.web.access.logins import new_token
 from zoolet.web.access.users import check_password
 from zoolet.web.pages.answers import RefusedError, answer, done
@@ -88,7 +88,7 @@ async def _logout(request: Request, _: Form) -> Response:
     site, visitor = site_of(request), visitor_of(request)
     site.logins.end(visitor.token)
     response = done(request, f"{site.settings.base_path}/", user="")
-    response.delete_cookie(COOKIE, path=site.settings.base_path or "/")
+    response.delete_cookie(cookie_name(site.settings), path=site.settings.base_path or "/")
     return response
 
 

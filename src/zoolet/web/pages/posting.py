@@ -4,6 +4,7 @@ Invariant: each route for POST is made by `posting` or `uploading`, so it checks
 each route that changes something also needs ``--allow-changes`` and the role editor.
 """
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 MOST_FORM_BYTES: Final = 8 << 20
 """Most bytes of a form: three for each byte of the longest data that the page edits."""
+
+FORM_S: Final = 60.0
+"""A form must arrive within this time."""
 
 _MOST_FIELDS: Final = 20
 
@@ -126,10 +130,13 @@ async def _read(request: Request) -> Form:
         raise RefusedError(415, "send the form as application/x-www-form-urlencoded")
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_FORM_BYTES:
-                raise RefusedError(413, f"the form is longer than {MOST_FORM_BYTES >> 20} MiB")
+        async with asyncio.timeout(FORM_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MOST_FORM_BYTES:
+                    raise RefusedError(413, f"the form is longer than {MOST_FORM_BYTES >> 20} MiB")
+    except TimeoutError:
+        raise RefusedError(408, f"the form has not arrived within {FORM_S:.0f} s") from None
     except ClientDisconnect:
         raise RefusedError(400, "the form is not complete") from None
     try:

@@ -224,9 +224,9 @@ def check_path(path: str) -> None:
 
 
 def tree_url(request: Request, path: str) -> str:
-    """Return the URL of the page of a znode in the same cluster."""
+    """Return the URL of the page of a znode in the same cluster; its heading gets the focus."""
     base = site_of(request).settings.base_path
-    return f"{base}/c/{cluster_of(request).name}/tree?{urlencode({'path': path})}"
+    return f"{base}/c/{cluster_of(request).name}/tree?{urlencode({'path': path})}#name"
 
 
 def routes() -> list[Route]:

@@ -32,6 +32,8 @@
     reset: () => { for (const branch of rows.all()) rows.update(branch); if (!part.isEdited()) part.reload(); },
   }, (text) => { document.getElementById("live").textContent = text; });
   let followed = "";
+  let search = location.search; // of the view that the page shows
+  const rows = new Rows(url, tree.dataset.root, draw);
 
   const height = () => Math.min(rows.root.total() * ROW_PX, MOST_PX);
   const shown = () => tree.clientHeight / ROW_PX;
@@ -223,6 +225,7 @@
     if (wanted === null) return;
     const address = addressOf(wanted);
     history.pushState({ path: wanted }, "", address);
+    search = location.search;
     show(wanted, address);
   }
 
@@ -277,10 +280,12 @@
       scrollToRow(0);
       rows.filter(filter.value);
       history.replaceState(history.state, "", addressOf(path));
+      search = location.search;
     }, FILTER_MS);
   });
 
-  window.addEventListener("popstate", () => location.reload());
+  // A fragment, like that of "Skip to the content", is no other view.
+  window.addEventListener("popstate", () => { if (location.search !== search) location.reload(); });
   window.addEventListener("resize", draw);
 
   async function begin() {
