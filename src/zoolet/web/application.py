@@ -16,20 +16,35 @@ from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
 from zoolet.web.access.users import UsersFile
-from zoolet.web.pages import changing, entering, files, history, live, operations, quotas, recipes, search, servers, sessions, top, transfers, tree
+from zoolet.web.pages import (
+    changing,
+    entering,
+    files,
+    history,
+    live,
+    operations,
+    quotas,
+    recipes,
+    search,
+    servers,
+    sessions,
+    top,
+    transfers,
+    tree,
+)
 from zoolet.web.pages.answers import RefusedError, error_page
 from zoolet.web.pages.jobs import (
     batches,
     changes,
     failures,
     graphs,
-    history,
     job,
     listing,
     queues,
     schedules,
     workers,
 )
+from zoolet.web.pages.jobs import history as history_of_jobs
 from zoolet.web.pages.site import Site
 from zoolet.web.settings import WebSettings
 
@@ -40,6 +55,7 @@ _PARTS: Final = (
     tree,
     changing,
     live,
+    history,
     operations,
     search,
     transfers,
@@ -48,6 +64,7 @@ _PARTS: Final = (
     servers,
     sessions,
     quotas,
+    top,
     queues,
     listing,
     job,
@@ -56,7 +73,7 @@ _PARTS: Final = (
     workers,
     schedules,
     graphs,
-    history,
+    history_of_jobs,
     changes,
 )
 """The modules of pages."""
@@ -85,14 +102,6 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
     routes: list[BaseRoute] = []
     for part in _PARTS:
         routes += part.routes()
-    routes: list[BaseRoute] = [*entering.routes(), *tree.routes(), *changing.routes()]
-    routes += [*servers.routes(), *sessions.routes(), *quotas.routes(), *top.routes()]
-    routes += [*operations.routes(), *search.routes(), *transfers.routes(), *files.routes()]
-    for part in (queues, listing, job, failures):
-        routes += part.routes()
-    for part in (batches, workers, schedules, graphs, history, changes):
-        routes += part.routes()
-    routes += [*live.routes(), *history.routes()]
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
         routes = [Mount(settings.base_path, Router(routes, redirect_slashes=False))]

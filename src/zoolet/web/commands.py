@@ -157,7 +157,6 @@ _GRACE_S: Final = 5
     help="URL of a result store of queues, whose database has the history of their jobs;"
     " NAME=@FILE reads it from a file. May be repeated.",
 )
-@reporting(UsersError)
 @reporting(UsersError, CertificateError)
 def web(
     servers: tuple[str, ...],
@@ -258,8 +257,7 @@ def run(settings: WebSettings, certificate: PageCertificate | None = None) -> No
     with contextlib.closing(_listening(settings)) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         app = application(settings, lambda: click.echo(f"zoolet web: {settings.url}"))
-        server = _Server(_config(app, cert, key), app.state.site.live.streams.stop)
-        server = _Server(_config(app, certificate))
+        server = _Server(_config(app, certificate), app.state.site.live.streams.stop)
         asyncio.run(server.serve([listener]))
 
 

@@ -7,7 +7,6 @@ change something, do not exist. This module reads no file and no environment var
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.support.web import (
@@ -15,10 +14,10 @@ from tests.support.web import (
     PASSWORDS,
     Browser,
     browsing,
-    serving,
     settings_of,
     users_file,
 )
+from tests.support.web_streams import serving
 from zoolet.client import ACL, Client, ClientOptions, Credential, Id, Permission
 from zoolet.testing import EmbeddedServer
 from zoolet.web.access.attempts import OF_ADDRESS, OF_NAME
@@ -249,8 +248,8 @@ def test_a_form_that_does_not_arrive(
 ) -> None:
     monkeypatch.setattr(posting, "FORM_S", 0.05)
     with (
-        serving(settings_of(server.hosts)) as url,
-        socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0), 30) as half,
+        serving(settings_of(server.hosts)) as running,
+        socket.create_connection(("127.0.0.1", running.settings.port), 30) as half,
     ):
         half.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nname=")
         assert half.recv(100).startswith(b"HTTP/1.1 408 ")

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 def with_connection(server: EmbeddedServer, work: Callable[[Connection], Awaitable[T]]) -> T:
     async def run() -> T:
-        connection = Connection(1, AsyncClient(server.hosts), 0.0)
+        connection = Connection(1, AsyncClient(server.hosts), lambda: 0.0)
         await connection.started
         try:
             return await work(connection)

@@ -36,7 +36,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def connected(hosts: str) -> AsyncIterator[Connection]:
-    connection = Connection(7, AsyncClient(hosts), 0.0)
+    connection = Connection(7, AsyncClient(hosts), lambda: 0.0)
     await connection.started
     try:
         yield connection

@@ -10,8 +10,9 @@ import trustme
 
 from tests.support.sasl import PROVIDER
 from tests.support.waiting import WAIT_S, wait_until
-from tests.support.web import JSON, Browser, browsing, serving, settings_of, users_file
+from tests.support.web import JSON, Browser, browsing, settings_of, users_file
 from tests.support.web_process import log_in, web_process
+from tests.support.web_streams import serving
 from zoolet.client import ACL, Client, ClientOptions, Credential, Id, Permission
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.testing import EmbeddedServer, ReservedPort
@@ -86,7 +87,8 @@ def test_two_users_at_the_same_time_see_only_what_is_theirs(
             assert client.get(f"/c/local/tree?path=/{name}").json()["data"] is None
             assert client.get(CREDENTIALS).json()["name"] is None
 
-    with serving(settings) as url, ThreadPoolExecutor() as pool:
+    with serving(settings) as running, ThreadPoolExecutor() as pool:
+        url = running.url
         for found in [pool.submit(look, name) for name in pairs for _ in range(2)]:
             found.result(WAIT_S)
 

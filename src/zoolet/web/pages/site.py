@@ -16,10 +16,10 @@ from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.clusters.clients import Clients, Connection
 from zoolet.web.clusters.lists import ChildLists
+from zoolet.web.history.process import DataTool
 from zoolet.web.jobs.batch_readers import BatchReaders
 from zoolet.web.jobs.histories import Histories
 from zoolet.web.jobs.samples import QueueSamples
-from zoolet.web.history.process import DataTool
 from zoolet.web.live.hub import Hub
 from zoolet.web.operations.registry import Operations
 from zoolet.web.operations.uploads import Uploads

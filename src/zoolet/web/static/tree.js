@@ -33,7 +33,6 @@
   }, (text) => { document.getElementById("live").textContent = text; });
   let followed = "";
   let search = location.search; // of the view that the page shows
-  const rows = new Rows(url, tree.dataset.root, draw);
 
   const height = () => Math.min(rows.root.total() * ROW_PX, MOST_PX);
   const shown = () => tree.clientHeight / ROW_PX;
