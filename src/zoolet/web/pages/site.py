@@ -110,13 +110,13 @@ class Site:
         self.history = History(self.sampler, self.time_s)
         self.sessions = Sessions(self.asker, self.now_s)
         self.hosts = Hosts(self.sessions, self.now_s)
+        self.busiest = Busiest(self.settings.zookeeper_tls, self.now_s)
 
     def _forget(self, number: int) -> None:
         """Forget what a connection that is closed has read."""
         self.lists.forget(number)
         self.queue_samples.forget(number)
         self.batch_readers.forget(number)
-        self.busiest = Busiest(self.settings.zookeeper_tls, self.now_s)
 
     def may_change(self, visitor: Visitor) -> bool:
         """Return whether a visitor may change something."""
