@@ -1,5 +1,6 @@
 """Changes as they happen, in a real browser: rows, values, edits, hostile names, a stopped page."""
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,45 @@ def test_rows_move_little_while_names_come_and_go(
     tab.get_by_text("305 children").wait_for()
     tab.locator("#data").get_by_text("4", exact=True).wait_for()
     assert tab.evaluate("window.shift") < 0.1
+
+
+SHIFTS = """(seed) => {
+  const random = (most) => { seed = (seed * 48271) % 2147483647; return seed % most; };
+  const unique = (names) => [...new Set(names)].sort();
+  for (let turn = 0; turn < 300; turn++) {
+    const name = () => "n" + (1000 + random(900));
+    const names = (count) => unique(Array.from({ length: count }, name));
+    const before = names(1 + random(700));
+    const gone = new Set(before.filter(() => random(10) === 0));
+    const after = unique([...before.filter((name) => !gone.has(name)), ...names(random(60))]);
+    const removed = before.flatMap((name, at) => after.includes(name) ? [] : [at]);
+    const added = after.flatMap((name, at) => before.includes(name) ? [] : [[at, name]]);
+    const rows = new Rows("", "/", () => {}, (action) => action());
+    const branch = rows.root;
+    Object.assign(branch, { list: "1", size: before.length });
+    for (let at = 0; at < before.length; at += PAGE_ROWS) {
+      if (random(3)) branch.pages.set(at / PAGE_ROWS, before.slice(at, at + PAGE_ROWS));
+    }
+    const open = random(before.length);
+    if (branch.nameAt(open)) branch.open.set(open, new Branch("/" + before[open], 2, branch, open));
+    const wasOpen = branch.open.size && after.includes(before[open]) ? before[open] : null;
+    rows.apply({ path: "/", before: "1", id: "2", total: after.length, removed, added, error: "" });
+    for (let at = 0; at < after.length; at++) {
+      const name = branch.nameAt(at);
+      if (name !== undefined && name !== after[at]) return `turn ${turn}: ${name} at ${at}`;
+    }
+    if (added.some(([at, name]) => branch.nameAt(at) !== name)) return `turn ${turn}: none added`;
+    const [child] = branch.open.values();
+    if ((child ? after[child.index] : null) !== wasOpen) return `turn ${turn}: ${wasOpen} closed`;
+    if (branch.size !== after.length) return `turn ${turn}: size`;
+  }
+  return "";
+}"""
+
+
+def test_random_differences_move_rows_to_their_places(
+    tab: Any, serve: Serve, server: EmbeddedServer
+) -> None:
+    seed = random.randrange(1, 1 << 30)
+    tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree")
+    assert tab.evaluate(SHIFTS, seed) == "", f"seed {seed}"

@@ -51,6 +51,31 @@ def test_a_stream_sends_the_differences_of_a_list(page: Page, zk: Client) -> Non
         assert (news["removed"], news["added"], news["total"]) == ([2], [], 3)
 
 
+def test_a_list_ends_with_its_znode_and_returns(page: Page, zk: Client) -> None:
+    zk.create("/list")
+    with reading(page, "/c/local/live?branch=/list") as stream:
+        stream.until("list")
+        zk.delete("/list")
+        assert "not exist" in stream.until("list")["error"]
+        zk.create("/list")
+        assert stream.until("list")["error"] == ""
+
+
+def test_programs_get_changes_as_json(page: Page, zk: Client) -> None:
+    zk.create("/top")
+    with httpx2.Client(base_url=page.url, headers=JSON) as client:
+        assert client.head("/c/local/live?znode=/top").status_code == 200
+        with reading(page, "/c/local/changes/live?path=/top") as stream:
+            stream.until("ready")
+            first = client.get("/c/local/changes?path=/top").json()
+            assert (first["changes"], first["is_ready"], first["is_complete"]) == ([], True, True)
+            zk.create("/top/a", b"1")
+            stream.until("changes")
+        found = client.get(f"/c/local/changes?path=/top&last={first['last']}").json()
+        assert [change["path"] for change in found["changes"]] == ["/top/a"]
+        assert found["is_complete"]
+
+
 def test_all_pages_share_a_watch_and_a_fetch(
     page: Page, zk: Client, server: EmbeddedServer
 ) -> None:

@@ -176,13 +176,18 @@ class EventResponse(Response):
         self._stream = stream
         self._on_end = on_end
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
         start: Message = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
+        if scope["method"] == "HEAD":
+            self._on_end()
+            await send(start)
+            await send({"type": "http.response.body"})
+            return
         sending = asyncio.create_task(self._send(start, send))
         leaving = asyncio.create_task(left(receive))
         try:

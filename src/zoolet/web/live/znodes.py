@@ -138,7 +138,8 @@ class ListFeed(Feed):
         try:
             stat = await connection.client.exists(self.path)
             if stat is None:
-                return  # the list of its parent says so
+                self._fail(NoNodeError("getChildren", self.path))
+                return
             current = id_of(stat)
             if current == self._id:
                 return
@@ -154,9 +155,19 @@ class ListFeed(Feed):
                 self._names = []
                 self._list = ListNews(self.path, "", "", 0, [], [], str(error))
                 self.tell(self._list)
+            found, names = await self._lists.names(connection, self.path)
+        except (NoNodeError, NoAuthError) as error:
+            self._fail(error)
             return
         has_names = self._list is not None and not (self._list.is_long or self._list.error)
         self._become(self._id if has_names else "", found, len(names), names)
+
+    def _fail(self, error: Exception) -> None:
+        if self._list is None or self._list.error != str(error):
+            self._id = ""
+            self._names = []
+            self._list = ListNews(self.path, "", "", 0, [], [], str(error))
+            self.tell(self._list)
 
     def _become(
         self, before: str, found: str, total: int, names: list[str], *, is_long: bool = False

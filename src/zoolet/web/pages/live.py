@@ -121,8 +121,13 @@ async def _changes(request: Request) -> Response:
     }
     if wants_json(request):
         feed = site.live.changes(login, path, recursive=recursive)
-        changes, is_complete = await _since(request, feed, fields.get("last", ""))
-        value |= {"last": _last(feed), "is_complete": is_complete, "is_ready": feed.is_ready}
+        last = fields.get("last", "")
+        changes, is_complete = await _since(request, feed, last)
+        value |= {
+            "last": _last(feed),
+            "is_complete": is_complete or not last,
+            "is_ready": feed.is_ready,
+        }
         value["changes"] = [change_value(change) for change in changes]
     return answer(request, "changes.html", value)
 
