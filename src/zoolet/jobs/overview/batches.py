@@ -118,11 +118,23 @@ class BatchReader:
         joined = self._turn(joined)
         self._ended |= {job.name: job.state for job in layout.read(Place.DONE, joined)}
         failed = [name for name, state in self._ended.items() if state is JobState.FAILED]
-        failed = self._turn(failed)
-        for name, place in zip(failed, layout.where(failed), strict=True):
+        # If one job was retried, many may have been.
+        for _ in range(-(-len(failed) // CHECKED_JOBS)):
+            self._looks += 1
+            if not self._note_retries(queue, self._turn(failed)):
+                break
+
+    def _note_retries(self, queue: JobQueue, failed: list[str]) -> bool:
+        """Note that these jobs have not ended if they wait again; return whether one does."""
+        layout = queue.layout
+        are_done = layout.znodes.which_exist([layout.done(name) for name in failed])
+        left = [name for name, is_done in zip(failed, are_done, strict=True) if not is_done]
+        retried = False
+        for name, place in zip(left, layout.where(left), strict=True):
             if place not in {None, Place.DONE}:
                 del self._ended[name]
-        self._looks += 1
+                retried = True
+        return retried
 
     def _turn(self, names: list[str]) -> list[str]:
         """Return the part of the names that this look checks."""

@@ -347,7 +347,7 @@ class JobChanges:
         """Yield the names of the jobs that may be selected, some at a time."""
         if selected.batch is None:
             for place in change.places:
-                for page in self._layout.iterate_names(place):
+                for page in self._layout.iterate_parts(place):
                     yield place, [name.name for name in page if _may_be(selected, name)]
             return
         chunks = read_chunks(self._layout, read_record(self._layout, selected.batch))

@@ -71,6 +71,8 @@ PAGE_JOBS = 500
 """The number of jobs of a full page. The list of a page's children stays under 64 KiB."""
 PAGES_AT_ONCE = 2
 """The number of pages whose children one request lists."""
+PART_NAMES = 5000
+"""The most names of a part of a place."""
 LOOKS = 4
 LOOK_PAUSE_S = 0.02
 """The number of times that a job is looked for, and the pause after the first time in seconds."""
@@ -264,10 +266,22 @@ class Layout:
 
     def iterate_names(self, place: Place) -> Iterator[list[JobName]]:
         """Yield for each page of a place the names of its jobs."""
+        return map(parse_names, self._children_of_pages(place))
+
+    def iterate_parts(self, place: Place) -> Iterator[list[JobName]]:
+        """Yield the names of the jobs in a place, at most `PART_NAMES` at a time.
+
+        In a queue with one shard, all jobs of a place are one page. In an event loop, parsing the
+        names of a long page would keep other work waiting.
+        """
+        for children in self._children_of_pages(place):
+            for start in range(0, len(children), PART_NAMES):
+                yield parse_names(children[start : start + PART_NAMES])
+
+    def _children_of_pages(self, place: Place) -> Iterator[list[str]]:
         pages = [self.page(place, shard, page) for shard, page in self.all_pages(place)]
         for start in range(0, len(pages), PAGES_AT_ONCE):
-            for children in self.znodes.children_of_all(pages[start : start + PAGES_AT_ONCE]):
-                yield parse_names(children)
+            yield from self.znodes.children_of_all(pages[start : start + PAGES_AT_ONCE])
 
     def names(self, place: Place) -> list[JobName]:
         """Return the names of the jobs in a place, in the order in which workers take jobs."""
