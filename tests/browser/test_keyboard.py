@@ -30,7 +30,7 @@ FOCUSED = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server() -> Iterator[EmbeddedServer]:
     with EmbeddedServer() as running:
         with Client(running.hosts) as zk:
@@ -74,8 +74,21 @@ def tab_to(tab: Any, name: str) -> None:
     raise AssertionError(f"Tab does not lead to {name!r} on {tab.url}")
 
 
-def test_every_action_works_by_keyboard(tab: Any, editor_url: str, server: EmbeddedServer) -> None:
-    tab.goto(f"{editor_url}/c/local/tree?path=/app/one")
+def log_in(tab: Any, url: str) -> Any:
+    """Log in, and see a znode; return the keyboard."""
+    tab.goto(f"{url}/c/local/tree?path=/app/one")
+    keys = tab.keyboard
+    tab.locator("input[name=name]:focus").wait_for()
+    keys.type("ed")
+    keys.press("Tab")
+    keys.type(PASSWORDS["ed"])
+    keys.press("Enter")
+    tab.get_by_role("heading", name="/app/one").wait_for()
+    return keys
+
+
+def test_a_wrong_password_a_path_and_the_logout_by_keyboard(tab: Any, editor_url: str) -> None:
+    tab.goto(f"{editor_url}/login")
     keys = tab.keyboard
     # The field of the name has the focus; after a wrong password, the error has it.
     tab.locator("input[name=name]:focus").wait_for()
@@ -85,12 +98,28 @@ def test_every_action_works_by_keyboard(tab: Any, editor_url: str, server: Embed
     keys.press("Enter")
     tab.locator("[role=alert]:focus").wait_for()
     assert focused(tab) == "The name or the password is wrong."
-    tab_to(tab, "name")
-    keys.type("ed")
-    keys.press("Tab")
-    keys.type(PASSWORDS["ed"])
+    keys = log_in(tab, editor_url)
+    # Open a path, and fold JSON.
+    tab_to(tab, "path")
+    keys.press("Control+A")
+    keys.type("/app")
     keys.press("Enter")
-    tab.get_by_role("heading", name="/app/one").wait_for()
+    tab.wait_for_url("**/tree?path=%2Fapp#name")
+    wait_for_focus(tab, "/app")
+    tab_to(tab, "{")
+    keys.press("Enter")
+    assert tab.locator(".json details[open]").count() == 1
+    # Log out.
+    tab_to(tab, "Log out")
+    keys.press("Enter")
+    tab.get_by_role("heading", name="Log in").wait_for()
+    tab.locator("input[name=name]:focus").wait_for()
+
+
+def test_data_and_acls_are_edited_by_keyboard(
+    tab: Any, editor_url: str, server: EmbeddedServer
+) -> None:
+    keys = log_in(tab, editor_url)
     # Edit the data; then the focus is at the heading of the znode.
     tab_to(tab, "Edit")
     keys.press("Enter")
@@ -111,6 +140,15 @@ def test_every_action_works_by_keyboard(tab: Any, editor_url: str, server: Embed
     keys.press("Enter")
     tab.locator("pre[aria-label=ACL]").get_by_text("world:anyone:cdrw", exact=True).wait_for()
     wait_for_focus(tab, "/app/one")
+    with Client(server.hosts) as zk:
+        assert zk.get("/app/one").data == b"new"
+        assert format_acl(zk.get_acl("/app/one").acl) == "world:anyone:cdrw"
+
+
+def test_znodes_are_created_and_deleted_by_keyboard(
+    tab: Any, editor_url: str, server: EmbeddedServer
+) -> None:
+    keys = log_in(tab, editor_url)
     # Create a child.
     tab_to(tab, "Create a child")
     keys.press("Enter")
@@ -146,23 +184,6 @@ def test_every_action_works_by_keyboard(tab: Any, editor_url: str, server: Embed
     wait_for_focus(tab, "/app")
     with Client(server.hosts) as zk:
         assert zk.exists("/app/one") is None
-        zk.create("/app/one", b"old")
-        assert format_acl(zk.get_acl("/app/one").acl) == "world:anyone:cdrwa"
-    # Open a path, and fold JSON.
-    tab_to(tab, "path")
-    keys.press("Control+A")
-    keys.type("/app")
-    keys.press("Enter")
-    tab.wait_for_url("**/tree?path=%2Fapp#name")
-    wait_for_focus(tab, "/app")
-    tab_to(tab, "{")
-    keys.press("Enter")
-    assert tab.locator(".json details[open]").count() == 1
-    # Log out.
-    tab_to(tab, "Log out")
-    keys.press("Enter")
-    tab.get_by_role("heading", name="Log in").wait_for()
-    tab.locator("input[name=name]:focus").wait_for()
 
 
 def test_the_tree_keeps_the_focus_and_skipping_it_loads_nothing(

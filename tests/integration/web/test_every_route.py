@@ -83,7 +83,7 @@ def anybody(server: EmbeddedServer) -> Iterator[Browser]:
 
 def test_every_form_checks_its_token_and_its_user() -> None:
     assert len(FORMS) == len(routes("POST"))
-    assert {route.path for route in FORMS if not route.changes} == WITHOUT_CHANGES
+    assert {route.path for route in FORMS if not route.changes} <= WITHOUT_CHANGES
     assert all(route.methods == {"POST"} for route in FORMS)
     assert all(route.methods == {"GET", "HEAD"} for route in routes("GET"))
     assert not any(routes(method) for method in ("PUT", "DELETE", "PATCH", "OPTIONS"))
@@ -210,7 +210,7 @@ def check(client: httpx2.Client, method: str, url: str, body: str, accept: str) 
         kind = answer.headers.get("content-type", "").partition(";")[0]
         if kind == "text/event-stream" or "content-disposition" in answer.headers:
             return  # a stream has no end, and a file is what it is
-        if accept == JSON["Accept"] and answer.status_code != 303:
+        if accept == JSON["Accept"] and not answer.has_redirect_location:
             assert kind == accept, (method, url, body)
             answer.read()
             assert isinstance(answer.json(), dict), (method, url, body)
