@@ -147,15 +147,6 @@ class ListFeed(Feed):
                 self._become("", current, stat.num_children, [], is_long=True)
                 return
             found, names = await self._lists.newest(connection, self.path)
-        except NoNodeError:
-            return
-        except NoAuthError as error:
-            if self._list is None or self._list.error != str(error):
-                self._id = ""
-                self._names = []
-                self._list = ListNews(self.path, "", "", 0, [], [], str(error))
-                self.tell(self._list)
-            found, names = await self._lists.names(connection, self.path)
         except (NoNodeError, NoAuthError) as error:
             self._fail(error)
             return
