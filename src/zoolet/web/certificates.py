@@ -57,12 +57,14 @@ class PageCertificate:
     def _read(self) -> ssl.SSLContext:
         cert, key = self._files
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        is_locked = False
         try:
+            is_locked = _LOCKED in key.read_bytes()
             # Without a password, OpenSSL would ask a terminal for it.
             context.load_cert_chain(cert, key, password="")
         except ssl.SSLError as error:
             reason = error.reason or "PEM lib"
-            if _LOCKED in key.read_bytes():
+            if is_locked:
                 reason = "the key has a password: store it without one (openssl pkey -in FILE)"
             raise CertificateError(
                 f"--https-cert {cert}, --https-key {key}: {_REASONS.get(reason, reason)}"
