@@ -10,7 +10,7 @@ logs.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from zoolet.model.codes import OpCode
 from zoolet.model.learner import epoch_of
@@ -65,6 +65,8 @@ class AsOf(NamedTuple):
 
 
 ALL = AsOf()
+
+_ERROR: Final = OpCode.ERROR.value
 
 PASSED_OVER = "ignoring a snapshot that cannot be read"
 """The beginning of a note about a damaged snapshot."""
@@ -203,6 +205,7 @@ def _replay(
     start_zxid = before[-1] if before else 0
     wanted = [(zxid, name) for zxid, name in logs if zxid >= start_zxid]
     replayed = 0
+    has_limit = as_of.is_limit
     for position, (_, name) in enumerate(wanted):
         path = directory / name
         is_newest = position == len(wanted) - 1
@@ -210,17 +213,18 @@ def _replay(
         with disk.open(path) as log:
             try:
                 for offset, txn in read_records(path, log):
+                    zxid = txn.header.zxid
                     _check_order(path, offset, txn, last_zxid, machine.zxid)
-                    last_zxid = txn.header.zxid
-                    if not as_of.includes(txn):
+                    last_zxid = zxid
+                    if has_limit and not as_of.includes(txn):
                         return replayed
-                    if last_zxid > machine.zxid:
-                        _check_gap(path, offset, last_zxid, machine.zxid)
+                    if zxid > machine.zxid:
+                        _check_gap(path, offset, zxid, machine.zxid)
                         machine.apply(txn)
                         if open_acls.are_open:
                             open_acls.settle(txn.body)
                         replayed += 1
-                    if machine.zxid == as_of.zxid:
+                    if has_limit and machine.zxid == as_of.zxid:
                         return replayed
             except DamagedFileError as error:
                 notes.append(
@@ -292,8 +296,8 @@ def _ways_on(directory: Path, zxid: int) -> str:
 
 def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid: int) -> None:
     """Check the order; only the txn of a request that Apache could not read may repeat a zxid."""
-    zxid, op_code = txn.header.zxid, txn.header.type
-    if zxid < last_zxid or (zxid == last_zxid and op_code != OpCode.ERROR):
+    zxid = txn.header.zxid
+    if zxid < last_zxid or (zxid == last_zxid and txn.header.type != _ERROR):
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} is out of order: it comes after the txn"
             f" 0x{last_zxid:x}."
@@ -303,7 +307,7 @@ def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid
 
 def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
     """Check that no zxid is missing within an epoch, which is the upper half of the zxid."""
-    if epoch_of(zxid) == epoch_of(last_zxid) and zxid != last_zxid + 1:
+    if zxid != last_zxid + 1 and epoch_of(zxid) == epoch_of(last_zxid):
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: the txns"
             f" between them are missing. {_ways_on(path.parent, last_zxid)}"
