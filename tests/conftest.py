@@ -81,6 +81,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--ensemble-members", type=int, default=1, help="of the ensembles with an observer"
     )
+    parser.addoption(
+        "--screenshots", type=Path, metavar="DIR", help="where the web page's pictures are written"
+    )
     _add_archive_options(parser)
 
 
