@@ -1,8 +1,9 @@
 """The clients of ZooKeeper: one for each cluster, and one for each login with credentials.
 
 Users without credentials of their own share a client, because the server gives all of them the same
-rights. Invariants: a client with credentials serves only the login that has entered them; a client
-in use is not closed, except at the end; the number of clients is bounded.
+rights. Invariants: a client with credentials serves only the login that has entered them, and only
+requests with these credentials; a client in use is not closed before the end of the login or of
+these credentials; the number of clients is bounded.
 """
 
 import asyncio
@@ -38,6 +39,9 @@ CALL_TIMEOUT_S: Final = 20.0
 _CLOSE_S: Final = 2.0
 _SERVED: Final = frozenset({SessionState.CONNECTED, SessionState.READ_ONLY})
 _ENDED: Final = frozenset({SessionState.CLOSED, SessionState.AUTH_FAILED})
+
+_Place = tuple[str, str, Credential | None]
+"""The cluster, the login, and what its user has entered."""
 
 
 class TooManyClientsError(Exception):
@@ -113,7 +117,7 @@ class Clients:
         self._on_closed = on_closed
         self._now_s = now_s
         self._numbers = itertools.count(1)
-        self._connections: dict[tuple[str, str], Connection] = {}
+        self._connections: dict[_Place, Connection] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -127,7 +131,7 @@ class Clients:
             AuthFailedError: the server refuses the credential.
             TooManyClientsError: all clients are in use.
         """
-        place = (cluster.name, key if credential is not None else "")
+        place = (cluster.name, key if credential is not None else "", credential)
         connection = self._connections.get(place)
         if connection is not None and connection.client.state in _ENDED:
             self._close(place)
@@ -148,10 +152,11 @@ class Clients:
         for place in [place for place in self._connections if key and place[1] == key]:
             self._close(place)
 
-    def end_one(self, cluster: str, key: str) -> None:
-        """Close the client of a login at one cluster, if there is one."""
-        if (cluster, key) in self._connections:
-            self._close((cluster, key))
+    def end_one(self, cluster: str, key: str, but: Credential | None = None) -> None:
+        """Close the clients of a login at one cluster, except that with a credential."""
+        for place in list(self._connections):
+            if place[:2] == (cluster, key) and place[2] != but:
+                self._close(place)
 
     def close_idle(self) -> None:
         """Close the clients that nobody has used for a long time."""
@@ -166,9 +171,7 @@ class Clients:
             self._close(place)
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    def _new(
-        self, place: tuple[str, str], cluster: Cluster, login: Credential | None
-    ) -> Connection:
+    def _new(self, place: _Place, cluster: Cluster, login: Credential | None) -> Connection:
         if len(self._connections) >= MOST_CLIENTS:
             self._make_room()
         options = ClientOptions(
@@ -183,10 +186,18 @@ class Clients:
         self._connections[place] = connection
         return connection
 
-    async def _wait(self, place: tuple[str, str], connection: Connection) -> None:
+    async def _wait(self, place: _Place, connection: Connection) -> None:
         """Wait for the start, which all users of the client share."""
         try:
             await asyncio.shield(connection.started)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not connection.started.cancelled() or (task is not None and task.cancelling()):
+                raise
+            raise NoServerError(
+                detail="the login at ZooKeeper has ended, or another one has replaced it. Load the"
+                " page again"
+            ) from None
         except (AuthFailedError, NoServerError, ZooKeeperError, OSError, ValueError):
             if self._connections.get(place) is connection:
                 self._close(place)
@@ -205,7 +216,7 @@ class Clients:
             )
         self._close(min(idle)[1])
 
-    def _close(self, place: tuple[str, str]) -> None:
+    def _close(self, place: _Place) -> None:
         connection = self._connections.pop(place)
         self._on_closed(connection.number)
         task = asyncio.create_task(_end(connection))

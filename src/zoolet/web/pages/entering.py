@@ -123,9 +123,14 @@ async def _credentials(request: Request, form: Form) -> Response:
     credential = Credential(scheme, f"{name}:{password}")
     try:
         async with site.clients.use(cluster, login.key, credential):
-            login.credentials[cluster.name] = credential
+            pass
     except (AuthFailedError, NoServerError) as error:
         raise RefusedError(403, f"{cluster.name} does not accept this login: {error}") from None
+    if not site.logins.has(login.key):
+        site.clients.end_one(cluster.name, login.key)
+        raise RefusedError(401, "the login has ended: load the page, and send the form again")
+    login.credentials[cluster.name] = credential
+    site.clients.end_one(cluster.name, login.key, but=credential)  # another form came meanwhile
     return done(request, url, cluster=cluster.name, name=name)
 
 

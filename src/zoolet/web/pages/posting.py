@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from zoolet.web.access.guard import is_same_origin
+from zoolet.web.access.users import Role
 from zoolet.web.pages.answers import EXPECTED, RefusedError, error_page
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.settings import Cluster
@@ -68,6 +69,7 @@ def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> For
                 _check_role(request)
             form = await _read(request)
             _check_token(request, form)
+            _check_still(request, changes=changes)
             return await handler(request, form)
         except (RefusedError, *EXPECTED) as error:
             return error_page(request, error)
@@ -122,6 +124,15 @@ def _check_role(request: Request) -> None:
     if not site.settings.allows_changes:
         raise RefusedError(403, "the page allows no changes: start it with --allow-changes")
     raise RefusedError(403, "only an editor may change something: ask for the role editor")
+
+
+def _check_still(request: Request, *, changes: bool) -> None:
+    """Check the login and the role again: a form may arrive long after its headers."""
+    site, visitor = site_of(request), visitor_of(request)
+    if visitor.role is not None and not site.is_welcome(visitor):
+        raise RefusedError(401, "the login has ended: load the page, and send the form again")
+    if changes and site.role_now(visitor) is not Role.EDITOR:
+        raise RefusedError(403, "you are no editor any more: ask for the role editor")
 
 
 async def _read(request: Request) -> Form:

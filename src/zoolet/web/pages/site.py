@@ -124,9 +124,18 @@ class Site:
 
     def is_welcome(self, visitor: Visitor) -> bool:
         """Return whether a visitor whose request was accepted some time ago may still look."""
-        if not self.settings.needs_login or visitor.is_proxied:
-            return True
-        return self.logins.has(visitor.key) and visitor.user in self.users.current().passwords
+        return self.role_now(visitor) is not None
+
+    def role_now(self, visitor: Visitor) -> Role | None:
+        """Return the role that a visitor has now; None after the end of the login."""
+        if not self.settings.needs_login:
+            return Role.VIEWER
+        users = self.users.current()
+        if visitor.is_proxied:
+            return users.proxied.get(visitor.user, Role.VIEWER)
+        if not self.logins.has(visitor.key) or visitor.user not in users.passwords:
+            return None
+        return users.passwords[visitor.user][1]
 
     @asynccontextmanager
     async def connection(self, cluster: Cluster, visitor: Visitor) -> AsyncIterator[Connection]:
