@@ -101,7 +101,7 @@ _STATUSES: Final[dict[type[Exception], int]] = {
 """The status of each kind of error; the nearest kind counts, so the order does not matter."""
 
 EXPECTED: Final[tuple[type[Exception], ...]] = tuple(_STATUSES)
-"""The errors that a page explains."""
+"""The errors of ZooKeeper, of the job system and of the parts of the page."""
 
 
 class RefusedError(Exception):
@@ -110,6 +110,10 @@ class RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+EXPLAINED: Final[tuple[type[Exception], ...]] = (RefusedError, *EXPECTED)
+"""The errors that `error_page` explains."""
 
 
 def wants_json(request: Request) -> bool:

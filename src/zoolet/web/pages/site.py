@@ -163,10 +163,12 @@ class Site:
         async with AsyncExitStack() as last_first:
             last_first.callback(self.uploads.close)
             last_first.push_async_callback(self.clients.close)
-            for part in (self.histories, self.queue_samples, self.asker):
-                last_first.callback(part.close)
-            for part in (self.busiest, self.sessions, self.sampler):
-                last_first.callback(part.close)
+            last_first.callback(self.histories.close)
+            last_first.callback(self.queue_samples.close)
+            last_first.callback(self.asker.close)
+            last_first.callback(self.busiest.close)
+            last_first.callback(self.sessions.close)
+            last_first.callback(self.sampler.close)
             last_first.push_async_callback(self.operations.close)
             last_first.push_async_callback(self.live.close)
 
