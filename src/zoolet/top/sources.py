@@ -8,10 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from zoolet.client.connecting.four_letter_words import ask
+from zoolet.client.connecting.answer_lines import parse_connection
+from zoolet.client.connecting.four_letter_words import (
+    ask,
+    is_not_serving,
+    is_refused,
+    refusal,
+)
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address
-from zoolet.top.counters import Differences, parse_connections
+from zoolet.top.counters import Differences
 from zoolet.top.reports import Report, ReportError, parse_samples
 
 TIMEOUT_S: Final = 4.0
@@ -27,9 +33,6 @@ NO_SAMPLES: Final = (
     "{} takes no samples of requests: it is Apache ZooKeeper, or an older zoolet. These are the"
     " differences of its counters: all requests of a connection, with pings, and no paths"
 )
-_MISSING: Final = "{0} does not allow {1}: add it to 4lw.commands.whitelist in its zoo.cfg"
-_REFUSED: Final = "is not executed because it is not in the whitelist"
-_NOT_SERVING: Final = "not currently serving requests"
 
 
 class Source:
@@ -74,10 +77,10 @@ class Source:
             answer = ""
         if answer.startswith("{"):
             return parse_samples(server, answer)
-        if _NOT_SERVING in answer:
+        if is_not_serving(answer):
             return None
-        if _REFUSED in answer:
-            self._note = _MISSING.format(server, "topk")
+        if is_refused(answer, "topk"):
+            self._note = refusal(self._address, "topk")
         else:
             self._note = NO_SAMPLES.format(server)
             self._again_s = self._now_s() + AGAIN_S
@@ -85,11 +88,12 @@ class Source:
 
     def _counters(self, server: str) -> Report:
         answer = self._ask("cons")
-        if _REFUSED in answer:
-            return Report(server, note=f"{self._note}. {_MISSING.format(server, 'cons')}")
-        if _NOT_SERVING in answer:
+        if is_refused(answer, "cons"):
+            return Report(server, note=f"{self._note}. {refusal(self._address, 'cons')}")
+        if is_not_serving(answer):
             return Report(server, note=f"{server} serves no clients: it has no leader now")
-        connections = parse_connections(answer)
+        lines = (parse_connection(line, server) for line in answer.split("\n"))
+        connections = [found for found in lines if found is not None]
         return self._differences.add(server, self._note, connections, self._now_s())
 
     def _ask(self, word: str) -> str:

@@ -3,7 +3,8 @@
 import json
 
 from tests.fuzz.targets.target import Target, text_in
-from zoolet.top.counters import Differences, parse_connections
+from zoolet.client.connecting.answer_lines import parse_connection
+from zoolet.top.counters import Differences
 from zoolet.top.reports import FIGURES, TABLES, ReportError, parse_samples
 
 _FIGURES = dict.fromkeys(FIGURES, 1.5)
@@ -22,7 +23,8 @@ def _samples(data: bytes) -> None:
 
 
 def _connections(data: bytes) -> None:
-    connections = parse_connections(text_in(data))
+    lines = (parse_connection(line, "h:1") for line in text_in(data).split("\n"))
+    connections = [found for found in lines if found is not None]
     differences = Differences()
     differences.add("h:1", "", [], 0.0)
     json.dumps(differences.add("h:1", "", connections, 1.0).as_json(), allow_nan=False)

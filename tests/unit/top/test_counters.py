@@ -1,52 +1,19 @@
-"""Answers to cons: the connections in them, and the rates from their differences."""
+"""Rates from the differences of answers to cons."""
 
 import random
 
 import pytest
 
-from zoolet.top.counters import Counted, Differences, parse_connections
+from zoolet.client.connecting.answer_lines import ConnectedSession, parse_connection
+from zoolet.top.counters import Differences
 from zoolet.top.reports import MOST_ROWS, Kind, Report
 
-APACHE = """\
- /127.0.0.1:40000[0](queued=0,recved=1,sent=0)
- /127.0.0.1:40001[1](queued=0,recved=12,sent=13,sid=0x100000a2b3c0000,lop=GETD,est=1700000000000,\
-to=10000,lcxid=0x5,lzxid=0x9,lresp=123,llat=0,minlat=0,avglat=0,maxlat=4)
- /[0:0:0:0:0:0:0:1]:40002[1](queued=3,recved=7,sent=7,sid=0x2,lop=PING,est=1,to=10000,lzxid=0x9)
 
-"""
-
-
-def test_connections_with_a_session_are_found() -> None:
-    assert parse_connections(APACHE) == [
-        Counted("0x100000a2b3c0000", "127.0.0.1:40001", 12, "GETD"),
-        Counted("0x2", "[0:0:0:0:0:0:0:1]:40002", 7, "PING"),
-    ]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "\n",
-        " /1.2.3.4:5[1]()",
-        " /1.2.3.4:5[1](recved=x,sid=0x1)",
-        " /1.2.3.4:5[1](recved=1,sid=y)",
-        " /1.2.3.4:5[1](sid=0x1)",
-        " /1.2.3.4:5[1](recved=1)",
-        " /1.2.3.4:5[1](recved=1,sid=0x" + "1" * 30 + ")",
-        " /" + "1" * 500 + "[1](recved=1,sid=0x1)",
-        " /1.2.3.4:5[1](recved=1,sid=0x1,lop=" + "X" * 30 + ")",
-        " [1](recved=1,sid=0x1)",
-        "(" * 10_000,
-        "a[1](" * 10_000,
-    ],
-)
-def test_other_lines_are_passed_over(line: str) -> None:
-    assert parse_connections(line) == []
-
-
-def counted(received: int, session: int = 1, port: int = 1) -> Counted:
-    return Counted(f"{session:#x}", f"10.0.0.{session}:{port}", received, "GETD")
+def counted(received: int, session: int = 1, port: int = 1) -> ConnectedSession:
+    line = f" /10.0.0.{session}:{port}[1](recved={received},sid={session:#x},lop=GETD)"
+    found = parse_connection(line, "h:1")
+    assert found is not None
+    return found
 
 
 def test_the_first_answer_has_no_rates() -> None:

@@ -12,6 +12,22 @@ from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address
 
 _READ_BYTES: Final = 65536
+_NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests"
+
+
+def is_refused(answer: str, word: str) -> bool:
+    """Return whether the answer, or its first line, says that the server does not allow a word."""
+    return answer.startswith(f"{word} is not executed because it is not in the whitelist")
+
+
+def is_not_serving(answer: str) -> bool:
+    """Return whether the answer, or its first line, says that the server has no leader."""
+    return answer.startswith(_NOT_SERVING)
+
+
+def refusal(address: Address, word: str) -> str:
+    """Return the message about a server that does not allow a word."""
+    return f"{address} does not allow {word}: add it to 4lw.commands.whitelist in its zoo.cfg"
 
 
 def ask(

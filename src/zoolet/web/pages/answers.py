@@ -23,6 +23,8 @@ from zoolet.client import (
     NoNodeError,
     NoServerError,
     NotEmptyError,
+    QuotaExceededError,
+    SessionExpiredError,
     ZooKeeperError,
 )
 from zoolet.exports.lines import ExportError
@@ -30,6 +32,7 @@ from zoolet.jobs import (
     AccessDeniedError,
     BatchExistsError,
     DisconnectedError,
+    InvalidJobError,
     JobError,
     JobNotFoundError,
     JobTakenError,
@@ -57,57 +60,48 @@ _TEMPLATES: Final = Environment(
     lstrip_blocks=True,
 )
 
-_STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
-    (NoNodeError, 404),
-    (NoAuthError, 403),
-    (AuthFailedError, 403),
-    (BadVersionError, 409),
-    (NodeExistsError, 409),
-    (NotEmptyError, 409),
-    (UnknownQueueError, 404),
-    (UnknownBatchError, 404),
-    (UnknownDatasetError, 404),
-    (UnknownLimitError, 404),
-    (UnknownScheduleError, 404),
-    (JobNotFoundError, 404),
-    (AccessDeniedError, 403),
-    (BatchExistsError, 409),
-    (ScheduleExistsError, 409),
-    (JobTakenError, 409),
-    (JobTimeoutError, 504),
-    (DisconnectedError, 503),
-    (InvalidAclError, 400),
-    (ValueError, 400),
-    (TooManyChildrenError, 413),
-    (TooManyClientsError, 503),
-    (TooManyStreamsError, 503),
-    (TooManyOperationsError, 429),
-    (TooLargeError, 413),
-    (OperationError, 409),
-    (ExportError, 400),
-    (NoServerError, 503),
-    (ConnectionLossError, 503),
-    (DeadlineError, 504),
-    (ZooKeeperError, 502),
-    (JobError, 502),
-    (OSError, 503),
-)
-"""The status of each error; the first that fits counts."""
+_STATUSES: Final[dict[type[Exception], int]] = {
+    InvalidAclError: 400,
+    InvalidJobError: 400,
+    ExportError: 400,
+    ValueError: 400,
+    NoAuthError: 403,
+    AuthFailedError: 403,
+    AccessDeniedError: 403,
+    NoNodeError: 404,
+    UnknownQueueError: 404,
+    UnknownBatchError: 404,
+    UnknownDatasetError: 404,
+    UnknownLimitError: 404,
+    UnknownScheduleError: 404,
+    JobNotFoundError: 404,
+    BadVersionError: 409,
+    NodeExistsError: 409,
+    NotEmptyError: 409,
+    QuotaExceededError: 409,
+    BatchExistsError: 409,
+    ScheduleExistsError: 409,
+    JobTakenError: 409,
+    OperationError: 409,
+    TooManyChildrenError: 413,
+    TooLargeError: 413,
+    TooManyOperationsError: 429,
+    ZooKeeperError: 502,
+    JobError: 502,
+    NoServerError: 503,
+    ConnectionLossError: 503,
+    SessionExpiredError: 503,
+    DisconnectedError: 503,
+    TooManyClientsError: 503,
+    TooManyStreamsError: 503,
+    OSError: 503,
+    DeadlineError: 504,
+    JobTimeoutError: 504,
+}
+"""The status of each kind of error; the nearest kind counts, so the order does not matter."""
 
-EXPECTED: Final = (
-    ZooKeeperError,
-    JobError,
-    ValueError,
-    TooManyChildrenError,
-    TooManyClientsError,
-    TooManyStreamsError,
-    TooManyOperationsError,
-    OperationError,
-    ExportError,
-    JobError,
-    OSError,
-)
-"""The errors that a page explains."""
+EXPECTED: Final[tuple[type[Exception], ...]] = tuple(_STATUSES)
+"""The errors of ZooKeeper, of the job system and of the parts of the page."""
 
 
 class RefusedError(Exception):
@@ -116,6 +110,10 @@ class RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+EXPLAINED: Final[tuple[type[Exception], ...]] = (RefusedError, *EXPECTED)
+"""The errors that `error_page` explains."""
 
 
 def wants_json(request: Request) -> bool:
@@ -162,7 +160,7 @@ def done(request: Request, url: str, **value: Any) -> Response:
 
 def status_of(error: Exception) -> int:
     """Return the status of a response that explains an error."""
-    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
 
 
 def error_page(request: Request, error: Exception) -> Response:

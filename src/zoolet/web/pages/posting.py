@@ -18,6 +18,7 @@ from starlette.routing import Route
 from zoolet.web.access.guard import is_same_origin
 from zoolet.web.access.users import Role
 from zoolet.web.pages.answers import EXPECTED, RefusedError, error_page
+from zoolet.web.pages.answers import EXPLAINED, RefusedError, error_page
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.settings import Cluster
 
@@ -54,7 +55,7 @@ def page(path: str, handler: Page, name: str) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             return await handler(request)
-        except (RefusedError, *EXPECTED) as error:
+        except EXPLAINED as error:
             return error_page(request, error)
 
     return Route(path, endpoint, methods=["GET"], name=name)
@@ -71,7 +72,7 @@ def posting(path: str, handler: FormHandler, name: str, *, changes: bool) -> For
             _check_token(request, form)
             _check_still(request, changes=changes)
             return await handler(request, form)
-        except (RefusedError, *EXPECTED) as error:
+        except EXPLAINED as error:
             return error_page(request, error)
 
     route = FormRoute(path, endpoint, methods=["POST"], name=name)
@@ -92,7 +93,7 @@ def uploading(path: str, handler: Page, name: str) -> FormRoute:
             return await handler(request)
         except ClientDisconnect:
             return error_page(request, RefusedError(400, "the file is not complete"))
-        except (RefusedError, *EXPECTED) as error:
+        except EXPLAINED as error:
             return error_page(request, error)
 
     return FormRoute(path, endpoint, methods=["POST"], name=name)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from zoolet.client.connecting.answer_lines import parse_wchs, session_id_of
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.model.addresses import Address
 from zoolet.web.pages.answers import RefusedError, answer
@@ -14,7 +15,6 @@ from zoolet.web.pages.posting import cluster_of, number_in, page
 from zoolet.web.pages.site import Site, site_of
 from zoolet.web.pages.times import age_text, time_text
 from zoolet.web.servers.asking import AskError
-from zoolet.web.servers.connections import parse_wchs, session_id_of
 from zoolet.web.servers.sampling import SHORT_TIMEOUT_S
 from zoolet.web.servers.sessions import ORDERS, Paths, Session, selected
 from zoolet.web.settings import Cluster

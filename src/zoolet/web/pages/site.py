@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -165,17 +165,21 @@ class Site:
             self.sampler.watch(cluster.name, parse_servers(cluster.hosts).addresses)
 
     async def close(self) -> None:
-        """End the work in the background, and close all clients."""
-        await self.live.close()
-        await self.operations.close()
-        self.sampler.close()
-        self.sessions.close()
-        self.busiest.close()
-        self.asker.close()
-        self.queue_samples.close()
-        self.histories.close()
-        await self.clients.close()
-        self.uploads.close()
+        """Close all parts, from those that use others to those that others use.
+
+        A part that fails to close prevents no other from closing.
+        """
+        async with AsyncExitStack() as last_first:
+            last_first.callback(self.uploads.close)
+            last_first.push_async_callback(self.clients.close)
+            last_first.callback(self.histories.close)
+            last_first.callback(self.queue_samples.close)
+            last_first.callback(self.asker.close)
+            last_first.callback(self.busiest.close)
+            last_first.callback(self.sessions.close)
+            last_first.callback(self.sampler.close)
+            last_first.push_async_callback(self.operations.close)
+            last_first.push_async_callback(self.live.close)
 
 
 def site_of(request: Request) -> Site:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Final
 
+from zoolet.client.connecting.four_letter_words import is_not_serving, is_refused, refusal
 from zoolet.client.connecting.tls import context_of
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.addresses import Address
@@ -30,8 +31,6 @@ PAUSE_S: Final = 10.0
 _READ_BYTES: Final = 32 << 10
 _MOST_LINE: Final = 2 << 20
 _RESOLVERS: Final = 4
-_REFUSED: Final = "{} is not executed because it is not in the whitelist."
-_NOT_SERVING: Final = "This ZooKeeper instance is not currently serving requests"
 
 
 class AskError(Exception):
@@ -47,8 +46,7 @@ class NotAllowedError(AskError):
 
     def __init__(self, address: Address, word: str) -> None:
         super().__init__(
-            f"{address} does not allow {word}: add it to 4lw.commands.whitelist in its zoo.cfg, as"
-            f" in 4lw.commands.whitelist=srvr,{word}"
+            f"{refusal(address, word)}, as in 4lw.commands.whitelist=srvr,{word}"
             if word != "srvr"
             else f"{address} does not allow srvr: set 4lw.commands.whitelist=srvr in its zoo.cfg"
         )
@@ -158,9 +156,9 @@ async def _lines(
 
 
 def _check_first(address: Address, word: str, line: str) -> None:
-    if line == _REFUSED.format(word):
+    if is_refused(line, word):
         raise NotAllowedError(address, word)
-    if line.startswith(_NOT_SERVING):
+    if is_not_serving(line):
         raise AskError(f"{address} serves no clients: it has no leader at the moment")
 
 

@@ -13,15 +13,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from zoolet.model.addresses import Address
-from zoolet.web.servers.asking import Asker, AskError
-from zoolet.web.servers.connections import (
+from zoolet.client.connecting.answer_lines import (
     ConnectedSession,
     DumpLine,
     DumpReader,
     parse_connection,
     watched,
 )
+from zoolet.model.addresses import Address
+from zoolet.web.servers.asking import Asker, AskError
 
 MOST_SESSIONS: Final = 200_000
 """Most sessions of a cluster that the page reads."""

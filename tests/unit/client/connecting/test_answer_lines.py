@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoolet.web.servers.connections import (
+from zoolet.client.connecting.answer_lines import (
     DumpLine,
     DumpReader,
     parse_connection,
@@ -43,8 +43,26 @@ def test_a_connection() -> None:
     assert found.latencies_ms == (1, 2, 9, 33)
 
 
+def test_wrong_figures_are_not_shown() -> None:
+    found = parse_connection(f" /a[1](recved=x,sid=0x1,to=-1,lop={'X' * 30})", "s")
+    assert found is not None
+    assert (found.received, found.timeout_ms, found.last_operation) == (0, 0, "")
+
+
 @pytest.mark.parametrize(
-    "line", ["", " /1.2.3.4:5[1](queued=0,recved=1,sent=0)", "x", " /a[1](sid=zz)", "/[0]()"]
+    "line",
+    [
+        "",
+        "x",
+        "/[0]()",
+        " [1](recved=1,sid=0x1)",
+        " /1.2.3.4:5[1](queued=0,recved=1,sent=0)",
+        " /a[1](sid=zz)",
+        " /a[1](recved=1,sid=0x" + "1" * 30 + ")",
+        " /" + "1" * 500 + "[1](recved=1,sid=0x1)",
+        "(" * 10_000,
+        "a[1](" * 10_000,
+    ],
 )
 def test_lines_without_a_session(line: str) -> None:
     assert parse_connection(line, "s") is None

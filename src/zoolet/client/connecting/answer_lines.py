@@ -13,6 +13,7 @@ _CONNECTION: Final = re.compile(r" ?/?(?P<address>\S{1,200})\[\d+\]\((?P<figures
 _SESSION: Final = re.compile(r"\s*0x([0-9a-f]{1,16})\b:?(?:\s+(\d{1,12})ms)?")
 _WATCHES: Final = re.compile(r"(\d+) connections watching (\d+) paths\s+Total watches:(\d+)")
 _MOST_FIGURES: Final = 1000
+_OPERATION: Final = re.compile(r"\w{0,20}")
 
 
 class ConnectedSession(NamedTuple):
@@ -27,7 +28,7 @@ class ConnectedSession(NamedTuple):
         queued: requests that wait.
         received: requests that were received.
         sent: replies and events that were sent.
-        last_operation: the short name of the last request.
+        last_operation: the short name of the last request; "" if it is not known.
         last_zxid: the last zxid that the client has seen, as text.
         latencies_ms: the last, the least, the average and the greatest latency.
     """
@@ -60,6 +61,7 @@ def parse_connection(line: str, server: str) -> ConnectedSession | None:
         text = figures.get(name, "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
+    operation = figures.get("lop", "")
     latencies_ms = (number("llat"), number("minlat"), number("avglat"), number("maxlat"))
     return ConnectedSession(
         session_id,
@@ -70,7 +72,7 @@ def parse_connection(line: str, server: str) -> ConnectedSession | None:
         number("queued"),
         number("recved"),
         number("sent"),
-        figures.get("lop", ""),
+        operation if _OPERATION.fullmatch(operation) else "",
         figures.get("lzxid", ""),
         latencies_ms,
     )
