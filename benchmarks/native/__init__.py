@@ -38,8 +38,9 @@ def build(name: str, *, tls: bool = False, sasl: bool = False) -> Path:
         options = _TLS_OPTIONS if tls else _SASL_OPTIONS if sasl else _OPTIONS.get(name, ())
         with tempfile.TemporaryDirectory(dir=_BUILT) as own:
             made = Path(own) / program.name
-            command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", made, source, *options]
-            subprocess.run(command, check=True)
+            subprocess.run(
+                ["gcc", "-O2", "-Wall", "-Wextra", "-o", made, source, *options], check=True
+            )
             made.replace(program)  # another process may compile or run it at this time
     return program
 
