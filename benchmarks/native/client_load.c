@@ -36,7 +36,7 @@ typedef struct Handle {
 } Handle;
 
 static const char *work;
-static int is_over;
+static int is_over, outstanding;
 
 static void check(int code, const char *what) {
     if (code == ZOK) return;
@@ -108,15 +108,15 @@ static void on_event(zhandle_t *zh, int type, int state, const char *path, void 
         die("a session was lost");
 }
 
-/* Let the library read until no reply is left: it reads one in each call. */
+/* Let the library read what has come: it reads one reply in each call. Replies to requests that follow
+ * those wait for the next turn, so that no connection keeps the others waiting. */
 static void process(Handle *handle, int events) {
-    uint64_t completed;
-    int code;
-    do {
-        completed = handle->completed;
-        code = zookeeper_process(handle->zh, events);
+    for (int i = 0; i < outstanding; i++) {
+        uint64_t completed = handle->completed;
+        int code = zookeeper_process(handle->zh, events);
         if (code != ZOK && code != ZNOTHING) check(code, "zookeeper_process");
-    } while (code == ZOK && handle->completed != completed);
+        if (code == ZNOTHING || handle->completed == completed) return;
+    }
 }
 
 /* Wait once for what the sockets have, at most this time. */
@@ -139,7 +139,7 @@ static void turn(Handle *handles, int connections, struct pollfd *polled, int mo
     }
 }
 
-static void open_all(Handle *handles, int connections, int outstanding, const char *host, struct pollfd *polled) {
+static void open_all(Handle *handles, int connections, const char *host, struct pollfd *polled) {
     for (int i = 0; i < connections; i++) {
         Handle *handle = &handles[i];
         handle->number = i;
@@ -163,13 +163,14 @@ int main(int count, char **arguments) {
     prepare();
     work = arguments[7];
     if (strcmp(work, "get") && strcmp(work, "set") && strcmp(work, "create") && strcmp(work, "multi")) die("no such work");
-    int connections = atoi(arguments[3]), outstanding = atoi(arguments[4]);
+    int connections = atoi(arguments[3]);
+    outstanding = atoi(arguments[4]);
     Handle *handles = calloc((size_t)connections, sizeof *handles);
     struct pollfd *polled = calloc((size_t)connections, sizeof *polled);
     if (!handles || !polled) die("no memory");
     zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
     snprintf(host, sizeof host, "127.0.0.1:%s", arguments[2]);
-    open_all(handles, connections, outstanding, host, polled);
+    open_all(handles, connections, host, polled);
     int64_t begin = now_ns();
     measure_from = begin + (int64_t)(atof(arguments[5]) * 1e9);
     int64_t end = measure_from + (int64_t)(atof(arguments[6]) * 1e9);

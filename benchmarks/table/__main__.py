@@ -42,7 +42,7 @@ def choose(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     return [row for row in rows if row.name in chosen]
 
 
-def _versions() -> str:
+def _versions(scale: float) -> str:
     """Say what was measured."""
     texts = [f"zoolet is {KIND}", f"Apache ZooKeeper: {servers.JARS.name}, {servers.HEAP_MIB} MiB"]
     for program, option in (("java", "-version"), ("redis-server", "--version")):
@@ -50,6 +50,8 @@ def _versions() -> str:
             command = [program, option]
             asked = subprocess.run(command, capture_output=True, text=True, check=False)
             texts.append((asked.stdout or asked.stderr).partition("\n")[0].strip())
+    if scale != 1.0:
+        texts.append(f"the numbers of znodes, sessions and watchers are multiplied by {scale:g}")
     return "; ".join(texts)
 
 
@@ -95,7 +97,7 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=1))
     table, missed = show(rows, found)
     shown.print(table)
-    shown.print(_versions(), highlight=False)
+    shown.print(_versions(options.scale), highlight=False)
     if missed:
         raise SystemExit("missed: " + ", ".join(missed))
 

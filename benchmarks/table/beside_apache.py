@@ -13,7 +13,7 @@ from benchmarks.native import run_load
 from benchmarks.restart import write_znodes
 from benchmarks.snapshot_pause import NEVER
 from benchmarks.table.rows import OURS, Figures, Row, at_least, at_most
-from benchmarks.table.running import Bench, Measurement
+from benchmarks.table.running import Bench, Measure, Measurement
 from benchmarks.table.throughput import APACHE
 
 ZNODES: Final = 1_000_000
@@ -75,7 +75,7 @@ def _sessions(start: serving.Start, bench: Bench) -> Figures:
 
 def _sides(
     measure: Callable[[serving.Start, Bench], Figures],
-) -> dict[str, Callable[[Bench], Figures]]:
+) -> dict[str, Measure]:
     return {APACHE: partial(measure, servers.apache), OURS: partial(measure, servers.zoolet)}
 
 

@@ -1,14 +1,21 @@
 """Rows of throughput: beside Redis, Apache and a C echo server, by three load programs."""
 
 from argparse import Namespace
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from benchmarks import servers, serving, syncs
 from benchmarks.native import CLIENT_LOAD, LOAD, REDIS_LOAD, run_load
 from benchmarks.table.rows import OURS, Figures, Row, at_least, at_most
-from benchmarks.table.running import ALONE, MANY_CLIENTS, PIPELINED, SHAPES, Bench, Measurement
+from benchmarks.table.running import (
+    ALONE,
+    MANY_CLIENTS,
+    PIPELINED,
+    SHAPES,
+    Bench,
+    Measure,
+    Measurement,
+)
 
 REDIS, APACHE, ECHO = "Redis", "Apache", "echo"
 
@@ -168,7 +175,7 @@ def _measurements() -> list[Measurement]:
     ]
     for work in _REQUESTS:
         for shape in SHAPES:
-            sides: dict[str, Callable[[Bench], Figures]] = {
+            sides: dict[str, Measure] = {
                 APACHE: partial(_on_zookeeper, servers.apache, CLIENT_LOAD, work, shape),
                 OURS: partial(_on_zookeeper, servers.zoolet, CLIENT_LOAD, work, shape),
             }
