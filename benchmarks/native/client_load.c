@@ -14,7 +14,7 @@
 
 #include "measuring.h"
 
-enum { TIMEOUT_MS = 30000, PATH_BYTES = 64, AT_ONCE = 32 };
+enum { TIMEOUT_MS = 30000, PATH_BYTES = 64, AT_ONCE = 32, CONNECTING_S = 20 };
 
 struct Handle;
 
@@ -140,6 +140,7 @@ static void turn(Handle *handles, int connections, struct pollfd *polled, int mo
 }
 
 static void open_all(Handle *handles, int connections, const char *host, struct pollfd *polled) {
+    int64_t deadline = now_ns() + CONNECTING_S * 1000000000LL;
     for (int i = 0; i < connections; i++) {
         Handle *handle = &handles[i];
         handle->number = i;
@@ -150,7 +151,10 @@ static void open_all(Handle *handles, int connections, const char *host, struct 
         for (int k = 0; k < outstanding; k++) handle->slots[k].handle = handle;
         if (i % AT_ONCE != AT_ONCE - 1 && i != connections - 1) continue;
         for (int j = i - i % AT_ONCE; j <= i; j++)
-            while (!handles[j].is_connected) turn(handles, i + 1, polled, 1000);
+            while (!handles[j].is_connected) {
+                if (now_ns() > deadline) die("no session");
+                turn(handles, i + 1, polled, 1000);
+            }
     }
 }
 

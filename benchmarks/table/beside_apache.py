@@ -1,5 +1,6 @@
 """Rows beside Apache ZooKeeper that are no throughput: restart, memory, watchers, new sessions."""
 
+import math
 import shutil
 import statistics
 import time
@@ -10,7 +11,7 @@ from typing import Final
 
 from benchmarks import servers, serving
 from benchmarks.native import run_load
-from benchmarks.restart import write_znodes
+from benchmarks.restart import CHILDREN_PER_PARENT, write_znodes
 from benchmarks.snapshot_pause import NEVER
 from benchmarks.table.rows import OURS, Figures, Row, at_least, at_most
 from benchmarks.table.running import Bench, Measure, Measurement
@@ -26,15 +27,17 @@ _WARMUP_PART: Final = 5
 _LOGGED_PART: Final = 3
 _MAKING_S: Final = 900.0
 _KILLED: Final = "killed"
+_ZNODES: Final = "zk_znode_count"
 
 
 def _write_killed(bench: Bench, directory: Path) -> None:
     """Write what a server leaves that is killed when a third of its znodes are only in the log."""
     znodes = bench.size(ZNODES)
     logged = znodes // _LOGGED_PART
+    parents = math.ceil((znodes - logged) / CHILDREN_PER_PARENT)
     with bench.home() as home:
         made = home / "data" / "version-2"
-        write_znodes(made, znodes - logged)
+        write_znodes(made, parents * CHILDREN_PER_PARENT)
         with servers.zoolet(home, {"snapCount": NEVER}) as server:  # it ends with SIGKILL
             run_load(
                 *("requests", server.port, 1, 1, 0, 0, "none"),
@@ -50,6 +53,11 @@ def _restarted(start: serving.Start, bench: Bench) -> Figures:
         bench.prepared(home, _KILLED, partial(_write_killed, bench))
         with start(home) as server:
             time.sleep(bench.settle_s)
+            znodes = int(server.mntr()[_ZNODES])
+            if znodes < bench.size(ZNODES):
+                raise RuntimeError(
+                    f"of {bench.size(ZNODES):,} znodes, the restart found {znodes:,}"
+                )
             return {"start_s": server.start_s, "resident_mb": server.usage().resident_mb}
 
 
