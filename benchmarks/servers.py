@@ -197,8 +197,10 @@ def redis(directory: Path) -> Iterator[Running]:
                 *("--appendfsync", "always", "--maxclients", "10000"),
             ],
             env={**guarded_environment(), **syncs.preload(directory)},
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            start_new_session=True,  # as the other servers: Linux schedules by session
         )
     try:
         while not _pongs(port.number):
