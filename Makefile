@@ -41,6 +41,8 @@ unexport PYTHONDONTWRITEBYTECODE
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-client bench-secure bench-web bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools chromium kerberos python docs \
+  revision attack bench bench-large bench-client bench-secure bench-observer bench-archive bench-compare bench-jobs \
+  conformance apache wheels test-wheel sizes release postgresql redis c-client manifest-tools system-packages deb test-deb page-tools kerberos python docs \
   lint types format pure clean
 
 help: ## Show this list
@@ -143,11 +145,15 @@ sizes: $(READY) apache ## Measure sizes and times of the wheels in dist/, beside
 release: $(READY) ## Set the version, close the changelog's section, commit and tag: VERSION=
 	@$(BIN)/python -m release.version "$(VERSION)"
 
-bench: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure beside Apache ZooKeeper and a C echo server (half an hour)
-	$(BIN)/python -m benchmarks.serving
+# The table is last, because its exit status is 1 if a target is missed. `python -m benchmarks.table --list` prints its rows.
+bench: $(READY) apache redis c-client $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure beside Redis, Apache ZooKeeper and a C echo server (an hour and a half)
 	$(BIN)/python -m benchmarks.restart
 	$(BIN)/python -m benchmarks.snapshot_pause
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.table
+
+bench-large: $(READY) $(BENCH_TOOLS) ## Measure with 6 and 10 million znodes (a quarter of an hour, 12 GB of memory)
+	$(BIN)/python -m benchmarks.table --large --seconds 60
 
 bench-secure: $(READY) apache $(APACHE_JARS)/.with-curator $(BENCH_TOOLS) ## Measure SASL, ACLs and TLS, and all three beside Apache ZooKeeper (five minutes)
 	$(BIN)/python -m benchmarks.secure
@@ -297,6 +303,13 @@ redis:
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
 	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
 	  || { echo "The comparison needs redis-server: install Debian's package redis-server." >&2; exit 1; }
+
+# Apache's C client, as the library without threads; the load program that uses it needs its headers.
+c-client:
+	@test -e /usr/include/zookeeper/zookeeper.h \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libzookeeper-st-dev >/dev/null; } \
+	  || { echo "The comparison needs Apache's C client: install Debian's package libzookeeper-st-dev." >&2; exit 1; }
 
 # One after the other: apt-get works for one caller at a time.
 system-packages:

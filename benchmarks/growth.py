@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import capacity, servers
+from benchmarks.capacity import of_znodes
 from benchmarks.native import run_load
-from benchmarks.restart import write_znodes
 from tests.support.rawclient import RawClient
 from zoolet.model.codes import AddWatchMode, OpCode
 from zoolet.testing import ReservedPort
@@ -83,18 +83,16 @@ def by_children(seconds: float) -> dict[str, float]:
     return found
 
 
-def bytes_per_znode() -> dict[str, float]:
-    """Return the resident bytes for each znode, beyond those of an empty server."""
-    found = {}
-    with serving() as server:
-        empty_mb = server.usage().resident_mb
-    for znodes in (MANY // 4, MANY // 2, MANY):
-        with servers.scratch() as home:
-            write_znodes(home / "data" / "version-2", znodes)
-            with servers.zoolet(home) as running:
-                more_mb = running.usage().resident_mb - empty_mb
-        found[f"{znodes:,} znodes"] = more_mb * 1e6 / znodes
-    return found
+def bytes_per_znode(znodes: int) -> float:
+    """Return the resident bytes for each of these znodes, beyond those of an empty server."""
+    more_mb = of_znodes(znodes).memory_mb - of_znodes(0).memory_mb
+    return more_mb * 1e6 / znodes
+
+
+def by_memory() -> dict[str, float]:
+    """Return the resident bytes for each znode."""
+    sizes = (MANY // 4, MANY // 2, MANY)
+    return {f"{znodes:,} znodes": bytes_per_znode(znodes) for znodes in sizes}
 
 
 def by_feature(seconds: float) -> dict[str, float]:
@@ -108,7 +106,7 @@ def by_feature(seconds: float) -> dict[str, float]:
         with serving() as server:
             per_s = throughput(server.port, work, seconds, AUTH=CREDENTIALS)
             found[f"{work}, ACLs"] = per_s / base
-        with serving() as server, _with_quota(server.port):
+        with serving() as server, with_quota(server.port):
             found[f"{work}, a quota"] = throughput(server.port, work, seconds) / base
         with serving() as server, _watching(server.port, work):
             per_s = throughput(server.port, work, seconds, WATCH=int(work == "get"))
@@ -135,7 +133,8 @@ def _under_tls() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _with_quota(port: int) -> Iterator[None]:
+def with_quota(port: int) -> Iterator[None]:
+    """Make the znodes of the load, under a quota that they do not reach."""
     make_znodes(port)
     limits = b"count=1000000,bytes=1000000000"
     with RawClient(port) as client:
@@ -179,7 +178,7 @@ def main() -> None:
     parts: dict[str, tuple[str, str, Callable[[float], dict[str, float]]]] = {
         "znodes": (f"{MANY:,} znodes", f"of the throughput at {FEW:,}", by_znodes),
         "children": ("getChildren", "ns a child", by_children),
-        "memory": ("memory", "bytes a znode", lambda _: bytes_per_znode()),
+        "memory": ("memory", "bytes a znode", lambda _: by_memory()),
         "features": ("features", "of the throughput with none", by_feature),
     }
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)

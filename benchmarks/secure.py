@@ -135,8 +135,8 @@ def _running(variant: Variant) -> Iterator[int]:
         secure.release()
 
 
-def _measure(variant: Variant, options: argparse.Namespace) -> float:
-    """Return the requests a second."""
+def measure_once(variant: Variant, options: argparse.Namespace) -> float:
+    """Return the requests a second; ``options`` has ``warmup`` and ``seconds``."""
     environment: dict[str, object] = {}
     if variant.has_sasl:
         environment["SASL"] = f"{USER}:{PASSWORD}"
@@ -161,7 +161,7 @@ def measure(options: argparse.Namespace) -> Rates:
     rates: Rates = {variant.name: [] for variant in VARIANTS}
     for number in range(options.rounds):
         for variant in VARIANTS[:: 1 if number % 2 == 0 else -1]:
-            rate = _measure(variant, options)
+            rate = measure_once(variant, options)
             rates[variant.name].append(rate)
             progress.print(f"{variant.name}: {rate:,.0f}/s", soft_wrap=True)
     return rates

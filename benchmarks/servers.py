@@ -1,4 +1,4 @@
-"""The servers that a benchmark starts: Apache ZooKeeper, zoolet, and the echo server.
+"""The servers that a benchmark starts: Apache ZooKeeper, zoolet, Redis, and the echo server.
 
 All of them listen on 127.0.0.1, sync every change, and take as many connections as come.
 """
@@ -7,6 +7,7 @@ import compileall
 import contextlib
 import mmap
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,11 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
+from benchmarks import syncs
 from benchmarks.native import build
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.guard import guarded_environment
 from zoolet.testing.servers.process import ExternalServer
 
 _CHECKOUT = Path(__file__).parents[1]
@@ -27,6 +30,11 @@ JARS = JARS_3_9 if JARS_3_9.exists() else DEBIAN_JARS
 SETTINGS = {"tickTime": 2000, "preAllocSize": 65536}
 DATA_BYTES = 100
 
+HEAP_MIB: Final = 1000
+"""Java's -Xmx, which Apache's own zkServer.sh gives a server."""
+
+_START_TIMEOUT_S: Final = 600.0
+_REDIS_TIMEOUT_S: Final = 30.0
 _TOUCHED_BYTES = 4 << 30
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -52,6 +60,13 @@ class Running(NamedTuple):
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         ticks = int(fields[11]) + int(fields[12])
         return Usage(int(resident.split()[1]) / 1000, ticks / _TICKS_PER_S)
+
+    def mntr(self) -> dict[str, str]:
+        """Return the answer of a ZooKeeper server to mntr, as texts by name."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(b"mntr")
+            lines = connection.makefile(encoding="utf-8").read().splitlines()
+        return dict(line.split("\t", 1) for line in lines if "\t" in line)
 
 
 @contextlib.contextmanager
@@ -95,15 +110,27 @@ def _serving(server: ExternalServer) -> Iterator[Running]:
         yield Running(server.port, server.pid, time.perf_counter() - began)
 
 
+class _Apache(ApacheServer):
+    """Apache ZooKeeper, which may take long to load many znodes."""
+
+    _start_timeout_s: ClassVar[float] = _START_TIMEOUT_S
+
+
+class _Zoolet(ServerProcess):
+    """zoolet, which may take long to load many znodes."""
+
+    _start_timeout_s: ClassVar[float] = _START_TIMEOUT_S
+
+
 def apache(
     directory: Path,
     settings: Mapping[str, object] | None = None,
     java_options: Sequence[str] = (),
 ) -> AbstractContextManager[Running]:
     """Run Apache ZooKeeper, with the heap that its own zkServer.sh gives it."""
-    options = ("-Xmx1000m", *java_options)
+    options = (f"-Xmx{HEAP_MIB}m", *java_options)
     return _serving(
-        ApacheServer(directory, JARS, {**SETTINGS, **(settings or {})}, java_options=options)
+        _Apache(directory, JARS, {**SETTINGS, **(settings or {})}, java_options=options)
     )
 
 
@@ -111,10 +138,10 @@ def zoolet(
     directory: Path, settings: Mapping[str, object] | None = None
 ) -> AbstractContextManager[Running]:
     """Run zoolet."""
-    return _serving(ServerProcess(directory, {**SETTINGS, **(settings or {})}))
+    return _serving(_Zoolet(directory, {**SETTINGS, **(settings or {})}))
 
 
-class _OfRevision(ServerProcess):
+class _OfRevision(_Zoolet):
     """A zoolet of another checkout, which has its compiled modules."""
 
     def __init__(self, directory: Path, checkout: Path) -> None:
@@ -145,3 +172,53 @@ def echo(directory: Path) -> Iterator[Running]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def redis(directory: Path) -> Iterator[Running]:
+    """Run Redis, which appends each change to its file and syncs it before it replies.
+
+    ``syncs.preloaded`` counts its syncs. It rewrites the file when that has doubled, as by default.
+
+    Raises:
+        RuntimeError: Redis is not installed, or it does not start; the message has its log.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        raise RuntimeError("no Redis: install Debian's package redis-server (make redis)")
+    directory.mkdir(parents=True)
+    port = ReservedPort()
+    began = time.perf_counter()
+    with (directory / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(program, "--port", str(port.number), "--bind", "127.0.0.1"),
+                *("--dir", directory, "--save", "", "--appendonly", "yes"),
+                *("--appendfsync", "always", "--maxclients", "10000"),
+            ],
+            env={**guarded_environment(), **syncs.preload(directory)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # as the other servers: Linux schedules by session
+        )
+    try:
+        while not _pongs(port.number):
+            if process.poll() is not None or time.perf_counter() > began + _REDIS_TIMEOUT_S:
+                text = (directory / "server.log").read_text(errors="replace")
+                raise RuntimeError(f"Redis did not start; its log says:\n{text}")
+            time.sleep(0.002)
+        yield Running(port.number, process.pid, time.perf_counter() - began)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _pongs(port: int) -> bool:
+    with (
+        contextlib.suppress(OSError),
+        socket.create_connection(("127.0.0.1", port), 1.0) as connection,
+    ):
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")
+    return False

@@ -10,8 +10,9 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -56,15 +57,19 @@ def _requests(work: str, connections: int, outstanding: int) -> Measure:
     )
 
 
+def _scaled(number: int, options: argparse.Namespace) -> int:
+    return max(1, int(number * options.scale))
+
+
 def _watches(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
-    del options
-    printed = run_load("watches", server.port, WATCHING_CONNECTIONS, WATCHES_EACH, WATCH_ROUNDS)
+    connections = _scaled(WATCHING_CONNECTIONS, options)
+    printed = run_load("watches", server.port, connections, WATCHES_EACH, WATCH_ROUNDS)
     return {"last_ms": statistics.median(printed["last_us"]) / 1000}
 
 
 def _idle(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
-    del options
-    load = start_load("idle", server.port, IDLE_SESSIONS, IDLE_TIMEOUT_MS, IDLE_S)
+    sessions = _scaled(IDLE_SESSIONS, options)
+    load = start_load("idle", server.port, sessions, IDLE_TIMEOUT_MS, IDLE_S)
     try:
         load.stdout.readline()
         time.sleep(2)
@@ -92,8 +97,8 @@ ROWS = [
     Row("children 16x32", "/s", 3.0, True, _requests("children", 16, 32)),
     Row("multi 16x8", "/s", 3.0, True, _requests("multi", 16, 8)),
     Row("get 64x1", "/s", 2.2, True, _requests("get", 64, 1), with_echo=True),
-    Row("set 64x1", "/s", 1.5, True, _requests("set", 64, 1)),
-    Row("set 1x1", "µs p50", 1.0, False, _requests("set", 1, 1), "p50_us"),
+    Row("set 64x1", "/s", 2.0, True, _requests("set", 64, 1)),
+    Row("set 1x1", "µs p50", 0.8, False, _requests("set", 1, 1), "p50_us"),
     Row("watches", "ms", 1 / 3, False, _watches, "last_ms"),
     Row("idle memory", "MB", 0.5, False, _idle, "resident_mb"),
     Row("idle pings", "CPU s", 0.5, False, _idle, "cpu_s"),
@@ -103,7 +108,10 @@ ROWS = [
 
 OURS = "zoolet"
 
-Starters = dict[str, Callable[[Path], Any]]
+Start = Callable[[Path], AbstractContextManager[servers.Running]]
+"""Runs a server on a directory."""
+
+Starters = dict[str, Start]
 """How each server is started; the first is what zoolet is compared with."""
 
 
@@ -222,6 +230,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="3; 9 with --against")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warmup", type=float, default=5.0)
+    parser.add_argument("--scale", type=float, default=1.0, help="of sessions and watches")
     parser.add_argument("--only", nargs="*", default=[], help="rows whose names begin so")
     parser.add_argument(
         "--against", type=Path, metavar="CHECKOUT", help="compare with the zoolet in there instead"

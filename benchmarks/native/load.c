@@ -3,10 +3,13 @@
  *   load requests PORT CONNECTIONS OUTSTANDING WARMUP_S SECONDS WORK
  *       keeps so many requests outstanding on each connection, and prints how many were answered and
  *       how long they took. WORK: get, mixed (a tenth are sets), set, create, multi, children,
- *       exists, none. The znodes it needs are made first (WORK none does only that).
+ *       large (65% get, 33% multi of 5 sets, 2% children; needs PARENTS), exists, none. The znodes it
+ *       needs are made first (WORK none does only that).
  *   load watches PORT CONNECTIONS WATCHES ROUNDS
  *       sets so many watches on each connection, lets one multi change all that is watched, and
  *       prints the time to the last event of each round.
+ *   load sessions PORT CONNECTIONS TIMEOUT_MS
+ *       opens connections with new sessions, 32 at a time, and prints how many a second.
  *   load idle PORT CONNECTIONS TIMEOUT_MS SECONDS
  *       keeps so many sessions alive with their pings; prints a line once all are there, ends after
  *       SECONDS.
@@ -14,126 +17,28 @@
  * One line of JSON on standard output. Times in microseconds. Anything unexpected ends it.
  * In the environment: ZNODES (1000), DATA_BYTES (100), CHILDREN (1000, of those that are listed),
  * WATCH=1 (every read sets a watch), AUTH=user:password (under which the znodes are made and asked
- * for), RATE (requests a second on all connections together; without it, each answer is followed by
- * the next request). Compiled with -DTLS it speaks TLS, and trusts whoever answers. Compiled with
+ * for), PARENTS (with 1,000 children each, as benchmarks.restart writes them; nothing is made then),
+ * RATE (requests a second on all connections together; without it, each answer is followed by the next
+ * request). Compiled with -DTLS it speaks TLS, and trusts whoever answers. Compiled with
  * -DSASL, SASL=user:password logs in with DIGEST-MD5, and ACL=1 makes the znodes for that user only.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <endian.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
-#ifdef TLS
-#include <openssl/ssl.h>
-static SSL_CTX *tls;
-#endif
+#include "connections.h"
+
 #ifdef SASL
 #include <openssl/evp.h>
 #endif
 
 enum { CREATE = 1, EXISTS = 3, GET = 4, SET = 5, CHILDREN = 8, PING = 11, MULTI = 14, AUTH = 100, LOG_IN = 102 };
 enum { NODE_EXISTS = -110 };
-enum { BUFFER = 1 << 18, SUB = 64, BUCKETS = 64 * SUB, CREATES_IN_MULTI = 10 };
+enum { CHILDREN_OF_PARENT = 1000, SETS_IN_LARGE = 5 };
 
-static int znodes = 1000, data_bytes = 100, children = 1000, watch, rate, port;
+static int children = 1000, watch, parents;
 static const char *credentials, *login;
 static int has_acl;
-static char *data;
 
-static void die(const char *what) {
-    fprintf(stderr, "load: %s (%s)\n", what, strerror(errno));
-    exit(1);
-}
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-/* -- a histogram of nanoseconds: 64 buckets for each power of two ----------------------------------- */
-
-static uint64_t histogram[BUCKETS], answered, slowest_ns;
-
-static void count(int64_t ns) {
-    int power = 63 - __builtin_clzll((uint64_t)ns | SUB);
-    histogram[(power - 6) * SUB + (int)((uint64_t)ns >> (power - 6)) - SUB]++;
-    answered++;
-    if ((uint64_t)ns > slowest_ns) slowest_ns = (uint64_t)ns;
-}
-
-static double percentile_us(double part) {
-    uint64_t wanted = (uint64_t)(part * (double)answered), seen = 0;
-    for (int i = 0; i < BUCKETS; i++) {
-        seen += histogram[i];
-        if (seen > wanted) return (double)((uint64_t)(i % SUB + SUB) << (i / SUB)) / 1000.0;
-    }
-    return (double)slowest_ns / 1000.0;
-}
-
-/* -- connections ---------------------------------------------------------------------------------- */
-
-typedef struct {
-    int fd, number, next_xid, outstanding, has_session, events, login_step;
-    int64_t *sent_ns; /* of the requests that are outstanding, a ring by xid */
-    int ring;
-    unsigned char in[BUFFER];
-    size_t in_bytes;
-    unsigned char *out;
-    size_t out_bytes, out_room, out_sent;
-    unsigned seed;
-    int made;
-#ifdef TLS
-    SSL *ssl;
-#endif
-} Connection;
-
-static ssize_t take(Connection *c, void *into, size_t size) {
-#ifdef TLS
-    int got = SSL_read(c->ssl, into, (int)size);
-    if (got <= 0 && SSL_get_error(c->ssl, got) == SSL_ERROR_WANT_READ) return errno = EAGAIN, -1;
-    return got;
-#else
-    return read(c->fd, into, size);
-#endif
-}
-
-static ssize_t give(Connection *c, const void *from, size_t size) {
-#ifdef TLS
-    int gave = SSL_write(c->ssl, from, (int)size);
-    if (gave <= 0 && SSL_get_error(c->ssl, gave) == SSL_ERROR_WANT_WRITE) return errno = EAGAIN, -1;
-    return gave;
-#else
-    return write(c->fd, from, size);
-#endif
-}
-
-static int epoll_fd;
-
-static unsigned char *grow(Connection *c, size_t bytes) {
-    if (c->out_bytes + bytes > c->out_room) {
-        c->out_room = (c->out_bytes + bytes) * 2;
-        c->out = realloc(c->out, c->out_room);
-        if (!c->out) die("no memory");
-    }
-    unsigned char *at = c->out + c->out_bytes;
-    c->out_bytes += bytes;
-    return at;
-}
-
-static void put_bytes(Connection *c, const void *bytes, size_t size) { memcpy(grow(c, size), bytes, size); }
 static void put_byte(Connection *c, int value) { *grow(c, 1) = (unsigned char)value; }
 static void put_int(Connection *c, int32_t value) {
     uint32_t big = htobe32((uint32_t)value);
@@ -173,28 +78,11 @@ static void end_frame(Connection *c, size_t at) {
 
 static size_t begin_request(Connection *c, int op_code) {
     size_t at = begin_frame(c);
-    c->sent_ns[c->next_xid % c->ring] = now_ns();
-    put_int(c, c->next_xid++);
+    put_int(c, begin_xid(c));
     put_int(c, op_code);
-    c->outstanding++;
     return at;
 }
 
-static void flush_out(Connection *c) {
-    while (c->out_sent < c->out_bytes) {
-        ssize_t sent = give(c, c->out + c->out_sent, c->out_bytes - c->out_sent);
-        if (sent < 0) {
-            if (errno == EAGAIN) {
-                struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
-                epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
-                return;
-            }
-            die("the server closed a connection");
-        }
-        c->out_sent += (size_t)sent;
-    }
-    c->out_sent = c->out_bytes = 0;
-}
 
 /* -- SASL with DIGEST-MD5 (RFC 2831): as a client of ZooKeeper, with the service zookeeper ----------- */
 
@@ -288,93 +176,49 @@ static void send_connect(Connection *c, int timeout_ms) {
 }
 
 static Connection *open_connection(int number, int ring, int timeout_ms) {
-    Connection *c = calloc(1, sizeof *c);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    int yes = 1;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (!c) die("no memory");
-    c->number = number;
-    c->ring = ring;
-    c->next_xid = 1;
-    c->seed = (unsigned)number * 7919u + 17u;
-    c->sent_ns = calloc((size_t)ring, sizeof *c->sent_ns);
-    c->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address)) die("cannot connect");
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-#ifdef TLS
-    c->ssl = SSL_new(tls);
-    SSL_set_fd(c->ssl, c->fd);
-    if (SSL_connect(c->ssl) != 1) die("no TLS");
-    SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-#endif
-    fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &e)) die("epoll_ctl");
+    Connection *c = open_socket(number, ring);
     send_connect(c, timeout_ms);
     return c;
 }
 
-/* What to do with a reply that has come: its xid and error code. */
-typedef void (*OnReply)(Connection *c, int xid, int err);
-
-static void read_in(Connection *c, OnReply on_reply) {
-    ssize_t got = take(c, c->in + c->in_bytes, BUFFER - c->in_bytes);
-    if (got < 0 && errno == EAGAIN) return;
-    if (got <= 0) die("the server closed a connection");
-    c->in_bytes += (size_t)got;
-    size_t at = 0;
-    while (c->in_bytes - at >= 4) {
-        int32_t length = int_at(c->in + at);
-        if (length < 0 || (size_t)length + 4 > BUFFER) die("a reply of an impossible length");
-        if (c->in_bytes - at < (size_t)length + 4) break;
-        if (!c->has_session) {
-            if (length < 36) die("no answer to a connect request");
-            c->has_session = 1;
-            if (login)
-                put_login(c, "");
-            else
-                on_reply(c, 0, 0);
-        } else {
-            int xid = int_at(c->in + at + 4), err = int_at(c->in + at + 16);
-            if (xid == LOGIN_XID) {
-                if (log_in(c, c->in + at + 20, (size_t)length - 16, err)) {
-                    c->login_step++;
-                    on_reply(c, 0, 0);
-                }
-                at += (size_t)length + 4;
-                continue;
-            }
-            if (xid == -4 && err) die("the credentials are refused");
-            if (xid != -4) on_reply(c, xid, err);
-        }
-        at += (size_t)length + 4;
+/* Read a frame, which is whole; the first one of a connection is the answer to its connect request. */
+static void read_frame(Connection *c, const unsigned char *frame, size_t length, OnReply on_reply) {
+    if (!c->has_session) {
+        if (length < 36) die("no answer to a connect request");
+        c->has_session = 1;
+        if (login)
+            put_login(c, "");
+        else
+            on_reply(c, 0, 0);
+        return;
     }
-    memmove(c->in, c->in + at, c->in_bytes - at);
-    c->in_bytes -= at;
+    if (length < 16) die("a reply without a header");
+    int xid = int_at(frame), err = int_at(frame + 12);
+    if (xid == LOGIN_XID) {
+        if (!log_in(c, frame + 16, length - 16, err)) return;
+        c->login_step++;
+        on_reply(c, 0, 0);
+        return;
+    }
+    if (xid == -4 && err) die("the credentials are refused");
+    if (xid != -4) on_reply(c, xid, err);
 }
 
-static void turn(OnReply on_reply, int wait_ms) {
-    struct epoll_event events[256];
-    int ready = epoll_wait(epoll_fd, events, 256, wait_ms);
-    for (int i = 0; i < ready; i++) {
-        Connection *c = events[i].data.ptr;
-        if (events[i].events & EPOLLOUT) {
-            struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-            epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
-        }
-        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_in(c, on_reply);
-#ifdef TLS
-        while (SSL_pending(c->ssl) > 0) read_in(c, on_reply);
-#endif
-        flush_out(c);
+static size_t read_replies(Connection *c, const unsigned char *in, size_t size, OnReply on_reply) {
+    size_t at = 0;
+    while (size - at >= 4) {
+        int32_t length = int_at(in + at);
+        if (length < 0 || (size_t)length + 4 > BUFFER) die("a reply of an impossible length");
+        if (size - at < (size_t)length + 4) break;
+        read_frame(c, in + at + 4, (size_t)length, on_reply);
+        at += (size_t)length + 4;
     }
+    return at;
 }
 
 /* -- the work ------------------------------------------------------------------------------------- */
 
-static const char *work;
-static int outstanding_each, is_over, made_all;
-static int64_t measure_from;
+static int made_all;
 
 static void put_create(Connection *c, const char *path) {
     put_text(c, path);
@@ -389,32 +233,76 @@ static void ask_create(Connection *c, const char *path) {
     end_frame(c, at);
 }
 
+static void put_header_in_multi(Connection *c, int op_code, int is_last) {
+    put_int(c, op_code);
+    put_byte(c, is_last);
+    put_int(c, -1);
+}
+
+static void put_set(Connection *c, const char *path) {
+    put_text(c, path);
+    put_buffer(c, data, (size_t)data_bytes);
+    put_int(c, -1);
+}
+
+static void name_new(Connection *c, char *path, size_t room) {
+    snprintf(path, room, "/made/%d-%d-%d", (int)getpid(), c->number, c->made++);
+}
+
+static void name_random(Connection *c, char *path, size_t room) {
+    unsigned number = (unsigned)rand_r(&c->seed);
+    if (parents)
+        snprintf(path, room, "/p%05u/c%05u", number / CHILDREN_OF_PARENT % (unsigned)parents,
+                 number % CHILDREN_OF_PARENT);
+    else
+        snprintf(path, room, "/bench/n%07u", number % (unsigned)znodes);
+}
+
+/* Ask for what is read, or for what is written, in the mix of the benchmark with many znodes. */
+static void ask_large(Connection *c) {
+    char path[64];
+    int chance = (int)(rand_r(&c->seed) % 100);
+    size_t at = begin_request(c, chance < 65 ? GET : chance < 98 ? MULTI : CHILDREN);
+    name_random(c, path, sizeof path);
+    if (chance >= 98) *strrchr(path, '/') = 0;
+    if (chance < 65 || chance >= 98) {
+        put_text(c, path);
+        put_byte(c, watch);
+    } else {
+        for (int i = 0; i < SETS_IN_LARGE; i++) {
+            put_header_in_multi(c, SET, 0);
+            name_random(c, path, sizeof path);
+            put_set(c, path);
+        }
+        put_header_in_multi(c, -1, 1);
+    }
+    end_frame(c, at);
+}
+
 static void ask(Connection *c) {
     char path[64];
     size_t at;
+    if (!strcmp(work, "large")) {
+        ask_large(c);
+        return;
+    }
     int is_set = !strcmp(work, "set") || (!strcmp(work, "mixed") && rand_r(&c->seed) % 10 == 0);
-    snprintf(path, sizeof path, "/bench/n%07d", (int)(rand_r(&c->seed) % (unsigned)znodes));
+    name_random(c, path, sizeof path);
     if (is_set) {
         at = begin_request(c, SET);
-        put_text(c, path);
-        put_buffer(c, data, (size_t)data_bytes);
-        put_int(c, -1);
+        put_set(c, path);
     } else if (!strcmp(work, "create")) {
-        snprintf(path, sizeof path, "/made/%d-%d-%d", (int)getpid(), c->number, c->made++);
+        name_new(c, path, sizeof path);
         at = begin_request(c, CREATE);
         put_create(c, path);
     } else if (!strcmp(work, "multi")) {
         at = begin_request(c, MULTI);
-        for (int i = 0; i < CREATES_IN_MULTI; i++) {
-            put_int(c, CREATE);
-            put_byte(c, 0);
-            put_int(c, -1);
-            snprintf(path, sizeof path, "/made/%d-%d-%d", (int)getpid(), c->number, c->made++);
+        for (int i = 0; i < PARTS_OF_MULTI; i++) {
+            put_header_in_multi(c, CREATE, 0);
+            name_new(c, path, sizeof path);
             put_create(c, path);
         }
-        put_int(c, -1);
-        put_byte(c, 1);
-        put_int(c, -1);
+        put_header_in_multi(c, -1, 1);
     } else {
         int listing = !strcmp(work, "children");
         at = begin_request(c, listing ? CHILDREN : !strcmp(work, "exists") ? EXISTS : GET);
@@ -422,18 +310,6 @@ static void ask(Connection *c) {
         put_byte(c, watch);
     }
     end_frame(c, at);
-}
-
-static void on_answer(Connection *c, int xid, int err) {
-    if (xid == -1) return; /* a watch event */
-    if (err) {
-        fprintf(stderr, "load: request %d was refused with %d\n", xid, err);
-        exit(1);
-    }
-    int64_t now = now_ns();
-    c->outstanding--;
-    if (now >= measure_from && !is_over) count(now - c->sent_ns[xid % c->ring]);
-    if (!is_over && !rate) ask(c);
 }
 
 static void on_made(Connection *c, int xid, int err) {
@@ -486,39 +362,12 @@ static Connection **open_many(int connections, int outstanding, int timeout_ms) 
     return all;
 }
 
-/* Send what is due by now, on one connection after the other. One that waits for too much is left out. */
-static int64_t ask_due(Connection **all, int connections, int outstanding, int64_t begin, int64_t sent) {
-    int64_t due = (now_ns() - begin) / 1000 * rate / 1000000;
-    for (; sent < due; sent++) {
-        Connection *c = all[sent % connections];
-        if (c->outstanding >= outstanding) continue;
-        ask(c);
-        flush_out(c);
-    }
-    return sent;
-}
-
 static void requests(int connections, int outstanding, double warmup_s, double seconds) {
-    if (strcmp(work, "echo")) make_znodes();
+    if (!strcmp(work, "large") && !parents) die("the work large needs PARENTS");
+    if (!parents && strcmp(work, "echo")) make_znodes();
     if (!strcmp(work, "none")) return;
-    outstanding_each = outstanding;
     Connection **all = open_many(connections, outstanding + 1, 30000);
-    int64_t begin = now_ns(), sent = 0;
-    measure_from = begin + (int64_t)(warmup_s * 1e9);
-    for (int i = 0; i < connections && !rate; i++) {
-        for (int k = 0; k < outstanding; k++) ask(all[i]);
-        flush_out(all[i]);
-    }
-    int64_t end = measure_from + (int64_t)(seconds * 1e9);
-    while (now_ns() < end) {
-        if (rate) sent = ask_due(all, connections, outstanding, begin, sent);
-        turn(on_answer, rate ? 1 : 10);
-    }
-    double taken_s = (double)(now_ns() - measure_from) / 1e9;
-    is_over = 1;
-    printf("{\"per_s\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
-           (double)answered / taken_s, percentile_us(0.5), percentile_us(0.99), percentile_us(0.999),
-           (double)slowest_ns / 1000.0);
+    keep_asking(all, connections, outstanding, warmup_s, seconds);
 }
 
 /* -- watches -------------------------------------------------------------------------------------- */
@@ -559,17 +408,11 @@ static void watches(int connections, int each, int rounds) {
         while (set_watches < connections * each) turn(on_watch, 1000);
         size_t at = begin_request(changer, MULTI);
         for (int k = 0; k < each; k++) {
-            put_int(changer, SET);
-            put_byte(changer, 0);
-            put_int(changer, -1);
+            put_header_in_multi(changer, SET, 0);
             snprintf(path, sizeof path, "/bench/n%07d", k);
-            put_text(changer, path);
-            put_buffer(changer, data, (size_t)data_bytes);
-            put_int(changer, -1);
+            put_set(changer, path);
         }
-        put_int(changer, -1);
-        put_byte(changer, 1);
-        put_int(changer, -1);
+        put_header_in_multi(changer, -1, 1);
         end_frame(changer, at);
         int64_t begin = now_ns();
         flush_out(changer);
@@ -577,6 +420,25 @@ static void watches(int connections, int each, int rounds) {
         printf("%s%.1f", round ? ", " : "", (double)(now_ns() - begin) / 1000.0);
     }
     printf("]}\n");
+}
+
+/* -- new sessions --------------------------------------------------------------------------------- */
+
+static int have_session;
+
+static void on_session(Connection *c, int xid, int err) {
+    (void)c, (void)err;
+    if (!xid) have_session++;
+}
+
+static void sessions(int connections, int timeout_ms) {
+    int opened = 0;
+    int64_t begin = now_ns();
+    while (have_session < connections) {
+        for (; opened < connections && opened - have_session < AT_ONCE; opened++) open_connection(opened, 2, timeout_ms);
+        turn(on_session, 1000);
+    }
+    printf("{\"per_s\": %.1f}\n", connections / ((double)(now_ns() - begin) / 1e9));
 }
 
 /* -- idle sessions -------------------------------------------------------------------------------- */
@@ -603,9 +465,9 @@ static void idle(int connections, int timeout_ms, double seconds) {
 }
 
 int main(int count, char **arguments) {
-    struct rlimit files;
-    if (getenv("ZNODES")) znodes = atoi(getenv("ZNODES"));
+    prepare();
     if (getenv("CHILDREN")) children = atoi(getenv("CHILDREN"));
+    if (getenv("PARENTS")) parents = atoi(getenv("PARENTS"));
     if (getenv("WATCH")) watch = atoi(getenv("WATCH"));
     if (getenv("RATE")) rate = atoi(getenv("RATE"));
     credentials = getenv("AUTH");
@@ -614,12 +476,6 @@ int main(int count, char **arguments) {
 #ifdef TLS
     tls = SSL_CTX_new(TLS_client_method());
 #endif
-    if (getenv("DATA_BYTES")) data_bytes = atoi(getenv("DATA_BYTES"));
-    data = malloc((size_t)data_bytes + 1);
-    memset(data, 'x', (size_t)data_bytes);
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
     epoll_fd = epoll_create1(0);
     port = count > 2 ? atoi(arguments[2]) : 0;
     if (count == 8 && !strcmp(arguments[1], "requests")) {
@@ -627,6 +483,8 @@ int main(int count, char **arguments) {
         requests(atoi(arguments[3]), atoi(arguments[4]), atof(arguments[5]), atof(arguments[6]));
     } else if (count == 6 && !strcmp(arguments[1], "watches")) {
         watches(atoi(arguments[3]), atoi(arguments[4]), atoi(arguments[5]));
+    } else if (count == 5 && !strcmp(arguments[1], "sessions")) {
+        sessions(atoi(arguments[3]), atoi(arguments[4]));
     } else if (count == 6 && !strcmp(arguments[1], "idle")) {
         idle(atoi(arguments[3]), atoi(arguments[4]), atof(arguments[5]));
     } else {
@@ -635,3 +493,4 @@ int main(int count, char **arguments) {
     }
     return 0;
 }
+

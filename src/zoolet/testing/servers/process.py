@@ -15,6 +15,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import read_config
@@ -33,6 +34,8 @@ class ExternalServer(ManagedServer):
         directory: the directory with zoo.cfg, the data directory and the server's log.
         config_path: the path of the server's zoo.cfg.
     """
+
+    _start_timeout_s: ClassVar[float] = _TIMEOUT_S
 
     def __init__(self, directory: Path, settings: Mapping[str, object] | None) -> None:
         super().__init__()
@@ -102,7 +105,7 @@ class ExternalServer(ManagedServer):
                 env=guarded_environment(),
                 start_new_session=True,
             )
-        deadline = time.monotonic() + _TIMEOUT_S
+        deadline = time.monotonic() + self._start_timeout_s
         while not self._serves_all():
             if process.poll() is not None:
                 raise RuntimeError(f"the server did not start; its log says:\n{self.log}")

@@ -1,0 +1,106 @@
+"""Rows with very many znodes: a mix of requests during a snapshot, start time and memory."""
+
+import json
+import time
+from functools import partial
+from typing import Final
+
+from benchmarks import servers
+from benchmarks.native import start_load
+from benchmarks.table import snapshots
+from benchmarks.table.rows import OURS, Figures, Row, at_most, below
+from benchmarks.table.running import PIPELINED, Bench, Measurement
+from zoolet.testing import ReservedPort
+
+MIXED: Final = 6_000_000
+MANY: Final = 10_000_000
+FEWER: Final = 1_000_000
+
+_STARTED: Final = f"{FEWER:,} znodes"
+_SNAPSHOT_AFTER: Final = 0.1
+"""When the snapshot begins, as a part of the time that is measured."""
+
+
+def _mix(bench: Bench) -> Figures:
+    """Put the mix on the server, and let it take one snapshot meanwhile.
+
+    Raises:
+        RuntimeError: the snapshot was not written before the load ended.
+    """
+    admin = ReservedPort()
+    with bench.home() as home:
+        bench.with_znodes(home, MIXED)
+        with servers.zoolet(home, snapshots.settings(admin)) as server:
+            load = start_load(
+                *("requests", server.port, *PIPELINED, bench.warmup_s, bench.seconds, "large"),
+                settings={"PARENTS": bench.num_parents(MIXED)},
+            )
+            try:
+                time.sleep(bench.warmup_s + _SNAPSHOT_AFTER * bench.seconds)
+                began_s = time.perf_counter()
+                snapshots.take(admin)
+                snapshot_s = time.perf_counter() - began_s
+                has_ended = load.poll() is not None
+                output, _ = load.communicate(timeout=bench.seconds + 60)
+            finally:
+                load.kill()
+                load.wait()
+            if load.returncode:
+                raise RuntimeError("the load generator failed; it has written why")
+            if has_ended or snapshots.taken(server) != 1:
+                raise RuntimeError("the snapshot took longer than the load: use more --seconds")
+    printed = json.loads(output)
+    return {
+        **printed,
+        "snapshot_s": snapshot_s,
+        "p999_ms": printed["p999_us"] / 1000,
+        "silence_ms": printed["silence_us"] / 1000,
+    }
+
+
+def _started(znodes: int, bench: Bench) -> Figures:
+    with bench.home() as home:
+        bench.with_znodes(home, znodes)
+        with servers.zoolet(home) as server:
+            time.sleep(bench.settle_s)
+            return {"start_s": server.start_s, "resident_mb": server.usage().resident_mb}
+
+
+_TITLE: Final = f"{MIXED:,} znodes, 65% getData, 33% multi of 5 setData, 2% getChildren, 16x32"
+ROWS: Final = [
+    Row("large-rate", _TITLE, "per s", "large", "per_s", ""),
+    Row("large-p999", "the same: p99.9", "ms", "large", "p999_ms", "", below(25.0)),
+    Row(
+        "large-silence",
+        "the same: longest time without any reply",
+        "ms",
+        "large",
+        "silence_ms",
+        "",
+        below(15.0),
+    ),
+    Row(
+        "large-start",
+        f"start with {MANY:,} znodes ÷ 10 times with {FEWER:,}",
+        "s",
+        "large-start",
+        "start_s",
+        _STARTED,
+        at_most(1.1),
+        MANY / FEWER,
+    ),
+    Row(
+        "large-memory",
+        f"resident with {MANY:,} znodes ÷ 10 times with {FEWER:,}",
+        "MB",
+        "large-start",
+        "resident_mb",
+        _STARTED,
+        at_most(1.1),
+        MANY / FEWER,
+    ),
+]
+MEASUREMENTS: Final = [
+    Measurement("large", {OURS: _mix}),
+    Measurement("large-start", {_STARTED: partial(_started, FEWER), OURS: partial(_started, MANY)}),
+]
