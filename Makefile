@@ -39,10 +39,8 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup run web check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
-  revision attack bench bench-client bench-secure bench-web bench-observer bench-archive bench-compare bench-jobs \
-  conformance apache wheels test-wheel sizes release postgresql redis manifest-tools system-packages deb test-deb page-tools chromium kerberos python docs \
-  revision attack bench bench-large bench-client bench-secure bench-observer bench-archive bench-compare bench-jobs \
-  conformance apache wheels test-wheel sizes release postgresql redis c-client manifest-tools system-packages deb test-deb page-tools kerberos python docs \
+  revision attack bench bench-large bench-client bench-secure bench-web bench-observer bench-archive bench-compare bench-jobs \
+  conformance apache wheels test-wheel sizes release postgresql redis c-client manifest-tools system-packages deb test-deb page-tools chromium kerberos python docs \
   lint types format pure clean
 
 help: ## Show this list

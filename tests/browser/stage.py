@@ -137,7 +137,8 @@ def _contend(zk: Client) -> str:
     zk.create("/lock")
     prefix, mode = f"/lock/{HEX}__lock__", CreateMode.EPHEMERAL_SEQUENTIAL
     texts = (b"nightly import on db-7", b"report", b"x" * 300)
-    return [zk.create(prefix, text, mode=mode).path for text in texts][0]
+    first, *_ = [zk.create(prefix, text, mode=mode).path for text in texts]
+    return first
 
 
 def _submit(dispatcher: Dispatcher, directory: Path) -> str:

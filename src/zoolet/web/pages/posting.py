@@ -17,7 +17,6 @@ from starlette.routing import Route
 
 from zoolet.web.access.guard import is_same_origin
 from zoolet.web.access.users import Role
-from zoolet.web.pages.answers import EXPECTED, RefusedError, error_page
 from zoolet.web.pages.answers import EXPLAINED, RefusedError, error_page
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.settings import Cluster
