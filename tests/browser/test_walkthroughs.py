@@ -133,7 +133,7 @@ def test_a_stuck_lock(
                 first, next_holder = got, waiting
         stack.enter_context(zk.party("/stock/workers", "db-7"))
         start("Recipes")
-        tab.get_by_text("2 wait, the first since").wait_for()
+        tab.get_by_text("2 wait, the first asked").wait_for()
         picture("lock-list")
         click(tab, path)
         heading(tab, "Holds it: 1")
