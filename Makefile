@@ -37,7 +37,7 @@ ROUNDS := 20
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run web check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
+.PHONY: help setup run web web-screenshots check check-types check-tests test test-compiled test-pure pure-sources coverage check-workflows \
   actionlint pip-audit lock sbom hooks sim sim-client sim-observer client-faults observer-faults observer-clients archive-faults mirror-faults migration crash fuzz flakes jobs-faults jobs-soak jobs-changes jobs-schedules \
   revision attack bench bench-large bench-client bench-secure bench-web bench-observer bench-archive bench-compare bench-jobs \
   conformance apache wheels test-wheel sizes release postgresql redis c-client manifest-tools system-packages deb test-deb page-tools chromium kerberos python docs \
@@ -86,6 +86,9 @@ run: $(READY) ## Serve, load a year of flights, run jobs over them, check the an
 
 web: $(READY) ## Serve, keep two workers busy with flights, and show both on the web page
 	@$(BIN)/python examples/flights_web.py
+
+web-screenshots: $(READY) ## Make the pictures of docs/web.md (needs Debian's chromium)
+	@$(BIN)/python -m pytest --quiet tests/browser/test_walkthroughs.py --screenshots docs/images
 
 # One core compiles while the other one installs packages and checks types.
 test: $(INSTALLED) $(CHECK_TOOLS)/.installed ## Run every check and every test

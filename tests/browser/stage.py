@@ -14,7 +14,7 @@ from zoolet.jobs import Dispatcher, JobRequest
 from zoolet.testing import EmbeddedServer
 from zoolet.web.settings import PastSource
 
-WORDS = "srvr,mntr,cons,dump,wchs,wchc"
+WORDS = "srvr,mntr,cons,dump,wchs,wchc,topk"
 HEX = "0123456789abcdef" * 2
 LONG = "x" * 190
 JOBS = "/c/local/jobs/flights"
@@ -56,13 +56,14 @@ class Stage(NamedTuple):
             "recipes/one?path=/lock",
             "recipes/one?path=/party",
             f"recipes/break?path=/lock&znode={self.holder}",
-            "search?path=/app&name=1",
+            "search?path=/app&text=1",
             "server",
             "sessions",
             f"sessions/{self.session}",
             "sessions/0x1",
             "top",
-            "transfer?path=/app&to=/copy",
+            "transfer?path=/app",
+            "transfer?path=/app&target=/copy",
             "tree?path=/app",
         ]
 
@@ -128,7 +129,7 @@ def _fill(zk: Client) -> int:
     zk.create("/zookeeper/quota/app/zookeeper_stats", b"count=0,bytes=0")
     zk.set("/app", b"second")
     zk.create("/party")
-    zk.create(f"/party/{HEX}__party__", b"ann", mode=CreateMode.EPHEMERAL_SEQUENTIAL)
+    zk.create(f"/party/{HEX}__party__", b"ann", mode=CreateMode.EPHEMERAL)
     return int(created.stat.czxid)
 
 
@@ -139,6 +140,8 @@ def _contend(zk: Client) -> str:
     texts = (b"nightly import on db-7", b"report", b"x" * 300)
     first, *_ = [zk.create(prefix, text, mode=mode).path for text in texts]
     return first
+    holder, *_ = [zk.create(prefix, text, mode=mode).path for text in texts]
+    return holder
 
 
 def _submit(dispatcher: Dispatcher, directory: Path) -> str:

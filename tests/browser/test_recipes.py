@@ -50,7 +50,7 @@ def test_a_stuck_lock_is_found_and_broken_by_keyboard(
     tab.get_by_label("Name").fill("ed")
     tab.get_by_label("Password").fill(PASSWORDS["ed"])
     tab.keyboard.press("Enter")
-    tab.get_by_text("1 waits, the first since").wait_for()
+    tab.get_by_text("1 waits, the first asked").wait_for()
     tab.get_by_role("link", name="/stuck", exact=True).focus()
     tab.keyboard.press("Enter")
     tab.get_by_role("heading", name="Holds it: 1").wait_for()

@@ -23,9 +23,9 @@ from zoolet.testing import EmbeddedServer
 from zoolet.web.settings import Cluster, WebSettings
 
 Serve = Callable[[WebSettings], str]
+Picture = Callable[..., None]
 IMAGES = ROOT / "docs" / "images"
 PICTURE = {"width": 1100, "height": 800}
-MOST_HEIGHT = 760
 MOST_BYTES = 150 << 10
 TASKS = """
 from pathlib import Path
@@ -60,19 +60,26 @@ def zk(server: EmbeddedServer) -> Iterator[Client]:
 
 
 @pytest.fixture
-def picture(tab: Any, request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """A function that writes a picture of the tab, if the option says where."""
+def picture(tab: Any, request: pytest.FixtureRequest) -> Picture:
+    """A function that writes a picture of the tab, if the option says where.
+
+    The picture has what is above a heading, or the whole page.
+    """
     directory: Path | None = request.config.getoption("--screenshots")
     tab.set_viewport_size(PICTURE)
     tab.emulate_media(color_scheme="light")
 
-    def write(name: str) -> None:
+    def write(name: str, above: str = "") -> None:
         assert name in pictures_of_page()
         if directory is None:
             return
+        tab.wait_for_load_state("load")
         tab.evaluate("document.activeElement.blur()")
-        height = tab.evaluate("document.body.getBoundingClientRect().height")
-        clip = {"x": 0, "y": 0, "width": PICTURE["width"], "height": min(height, MOST_HEIGHT)}
+        if above:
+            height = tab.get_by_role("heading", name=above, exact=True).bounding_box()["y"]
+        else:
+            height = tab.evaluate("document.body.getBoundingClientRect().height")
+        clip = {"x": 0, "y": 0, "width": PICTURE["width"], "height": height}
         directory.mkdir(parents=True, exist_ok=True)
         file = directory / f"web-{name}.png"
         tab.screenshot(path=file, clip=clip, full_page=True, animations="disabled")
@@ -113,7 +120,7 @@ def heading(tab: Any, text: str) -> None:
 def test_a_stuck_lock(
     tab: Any,
     start: Callable[[str], None],
-    picture: Callable[[str], None],
+    picture: Picture,
     server: EmbeddedServer,
     zk: Client,
 ) -> None:
@@ -133,7 +140,7 @@ def test_a_stuck_lock(
                 first, next_holder = got, waiting
         stack.enter_context(zk.party("/stock/workers", "db-7"))
         start("Recipes")
-        tab.get_by_text("2 wait, the first since").wait_for()
+        tab.get_by_text("2 wait, the first asked").wait_for()
         picture("lock-list")
         click(tab, path)
         heading(tab, "Holds it: 1")
@@ -151,9 +158,7 @@ def test_a_stuck_lock(
         next_holder.release()
 
 
-def test_a_full_quota(
-    tab: Any, start: Callable[[str], None], picture: Callable[[str], None], zk: Client
-) -> None:
+def test_a_full_quota(tab: Any, start: Callable[[str], None], picture: Picture, zk: Client) -> None:
     names = ["carts", *[f"carts/{n}" for n in range(3)], "old", *[f"old/{n}" for n in range(4)]]
     for name in ("", *[f"/{name}" for name in names]):
         zk.create(f"/shop{name}")
@@ -169,7 +174,7 @@ def test_a_full_quota(
     click(tab, "/shop")
     heading(tab, "Quota of /shop in shop")
     tab.get_by_role("row", name="old 5").wait_for()
-    picture("quota")
+    picture("quota", above="Change the quota")
     click(tab, "old")
     click(tab, "Delete…")
     press(tab, "Delete 5 in shop")
@@ -215,14 +220,14 @@ def queue(server: EmbeddedServer, tasks: Path) -> Iterator[Dispatcher]:
 def test_a_failing_task(
     tab: Any,
     start: Callable[[str], None],
-    picture: Callable[[str], None],
+    picture: Picture,
     queue: Dispatcher,
     tasks: Path,
 ) -> None:
     start("Jobs")
     click(tab, "mail")
     tab.get_by_text("FAILED of the newest 8 ended").wait_for()
-    picture("queue")
+    picture("queue", above="The last hour")
     click(tab, "Failures")
     tab.get_by_role("row", name=re.compile("FileNotFoundError mail:send 3")).wait_for()
     picture("failures")
@@ -231,7 +236,7 @@ def test_a_failing_task(
     tab.locator("tbody a").first.click()
     assert "welcome.txt" in tab.get_by_label("Error of attempt 1").inner_text()
     assert "sends to" in tab.get_by_label("Output of attempt 1").inner_text()
-    picture("job")
+    picture("job", above="Parameters")
     (tasks / "welcome.txt").write_text("Welcome!")
     press(tab, "Retry the job in shop")
     tab.locator(".state").get_by_text("SUCCESSFUL").wait_for()

@@ -41,11 +41,13 @@ class Kind:
         name: the name in JSON and in the audit, for example ``copy``.
         unit: what it counts, in the plural, for example ``znodes``.
         template: the template that shows its result.
+        link: the text of the link from its page to the page that comes next.
     """
 
     name: str
     unit: str
     template: str = "operation_result.html"
+    link: str = "Show the znode"
 
 
 @dataclass(slots=True)

@@ -23,9 +23,9 @@ from zoolet.client import (
 from zoolet.exports.lines import ExportError
 from zoolet.web.operations.operation import Handle, Kind, OperationError
 
-COPY: Final = Kind("copy", "znodes")
-MOVE: Final = Kind("move", "steps")
-IMPORT: Final = Kind("import", "znodes")
+COPY: Final = Kind("copy", "znodes", link="Show the copy")
+MOVE: Final = Kind("move", "steps", link="Show the moved znode")
+IMPORT: Final = Kind("import", "znodes", link="Show the new znode")
 
 _UNKNOWN: Final = (
     ConnectionLossError,

@@ -81,6 +81,7 @@ def operation_values(request: Request, found: Operation) -> dict[str, Any]:
         "_count": MATCHES_OF_PAGE,
         "_part_url": f"{place}start={start}",
         "_place": place,
+        "_link": found.kind.link,
         "_back": found.end_url or tree_url(request, found.path),
         "_cluster": cluster_of(request),
     }

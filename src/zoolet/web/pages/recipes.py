@@ -34,7 +34,7 @@ QUICK: Final = 1000
 MOST_SHOWN: Final = 500
 """Most recipes in one answer."""
 
-_SEARCH: Final = Kind("search for recipes", "znodes", "recipes_found.html")
+_SEARCH: Final = Kind("search for recipes", "znodes", "recipes_found.html", "Show the recipes")
 _MOST_VERSION: Final = 2**31 - 1
 _PARTS: Final = frozenset({ENTRIES, TAKEN, LOCKS, LEASES, PARTY})
 

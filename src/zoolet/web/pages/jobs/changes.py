@@ -40,9 +40,10 @@ from zoolet.web.pages.times import age_text, time_text
 FIELDS: Final = ("state", "task", "dataset", "batch", "error")
 """The fields of a filter in URLs and forms; an empty one selects all jobs."""
 
-_COUNT: Final = Kind("count jobs", "jobs", "jobs/counted.html")
+_COUNT: Final = Kind("count jobs", "jobs", "jobs/counted.html", "Show the znode of the queue")
 _CHANGES: Final = {
-    change: Kind(f"{change} jobs", "jobs", "jobs/changed.html") for change in JobChange
+    change: Kind(f"{change} jobs", "jobs", "jobs/changed.html", "Show the znode of the queue")
+    for change in JobChange
 }
 _LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999
 
