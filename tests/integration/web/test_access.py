@@ -169,6 +169,9 @@ def test_the_pages_behind_a_base_path(server: EmbeddedServer) -> None:
         assert web.client.get("/tools/zk/static/page.css").status_code == 200
         web.client.cookies.clear()
         assert "Path=/tools/zk;" in web.client.get("/tools/zk/").headers["set-cookie"]
+        # The page does not know which scheme and host a proxy shows.
+        answer = web.client.get("/tools/zk", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/tools/zk/")
 
 
 def test_credentials_belong_to_one_login(server: EmbeddedServer) -> None:
