@@ -32,7 +32,7 @@ from zoolet.web.pages import (
     transfers,
     tree,
 )
-from zoolet.web.pages.answers import RefusedError, error_page
+from zoolet.web.pages.answers import RefusedError, error_page, load_templates
 from zoolet.web.pages.jobs import (
     batches,
     changes,
@@ -86,6 +86,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         UsersError: the file of users cannot be used.
     """
     site = Site(settings, UsersFile(settings.users_file))
+    load_templates()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -48,6 +48,7 @@ def test_without_descriptors_the_page_refuses_connections_and_goes_on(
         connect(web.port) as follower,
         contextlib.ExitStack() as stack,
     ):
+        browser = stack.enter_context(connect(web.port))
         follower.sendall(b"GET /c/local/live?znode=/a HTTP/1.1\r\nHost: localhost\r\n\r\n")
         events = follower.makefile("rb")
         next(line for line in events if b"event: znode" in line)
@@ -57,6 +58,9 @@ def test_without_descriptors_the_page_refuses_connections_and_goes_on(
         # A browser that is connected already sees the changes.
         zk.set("/a", b"y")
         next(line for line in events if b"event: znode" in line)
+        # It gets also pages that nobody has opened before.
+        browser.sendall(b"GET /c/local/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert browser.recv(100).startswith(b"HTTP/1.1 404 ")
         for other in others:
             other.close()
 

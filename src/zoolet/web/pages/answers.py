@@ -46,13 +46,14 @@ from zoolet.web.clusters.lists import TooManyChildrenError
 from zoolet.web.live.streams import TooManyStreamsError
 from zoolet.web.operations.operation import OperationError
 from zoolet.web.operations.registry import TooManyOperationsError
-from zoolet.web.operations.uploads import TooLargeError
+from zoolet.web.operations.uploads import NoRoomError, TooLargeError
 from zoolet.web.pages.site import site_of, visitor_of
 
 _TEMPLATES: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    auto_reload=False,  # an update of the package would mix templates of two versions
     trim_blocks=True,
     lstrip_blocks=True,
 )
@@ -83,6 +84,7 @@ _STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (TooManyStreamsError, 503),
     (TooManyOperationsError, 429),
     (TooLargeError, 413),
+    (NoRoomError, 507),
     (OperationError, 409),
     (ExportError, 400),
     (NoServerError, 503),
@@ -116,6 +118,12 @@ class RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def load_templates() -> None:
+    """Read all templates, so that a page needs no file: there may be no free descriptor."""
+    for name in _TEMPLATES.list_templates():
+        _TEMPLATES.get_template(name)
 
 
 def wants_json(request: Request) -> bool:
