@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from zoolet.web.application import application
+from zoolet.web.listening import BrowserProtocol
 from zoolet.web.settings import WebSettings
 
 WAIT_S = 30.0
@@ -34,7 +35,7 @@ class Page:
         app = application(self.settings, started.set)
         self.site = app.state.site
         config = uvicorn.Config(
-            app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=1
+            app, http=BrowserProtocol, ws="none", log_config=None, timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run)
@@ -45,6 +46,11 @@ class Page:
     def url(self) -> str:
         """The URL of the page without the last slash."""
         return self.settings.url.rstrip("/")
+
+    @property
+    def num_connections(self) -> int:
+        """The number of connections of browsers."""
+        return len(self._server.server_state.connections)
 
     def stop(self) -> None:
         """Stop the page, as the command does: the streams end first."""

@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from zoolet.web.access.guard import Guard
@@ -32,7 +32,7 @@ from zoolet.web.pages import (
     transfers,
     tree,
 )
-from zoolet.web.pages.answers import RefusedError, error_page
+from zoolet.web.pages.answers import RefusedError, error_page, load_templates
 from zoolet.web.pages.jobs import (
     batches,
     changes,
@@ -45,7 +45,7 @@ from zoolet.web.pages.jobs import (
     workers,
 )
 from zoolet.web.pages.jobs import history as history_of_jobs
-from zoolet.web.pages.site import Site
+from zoolet.web.pages.site import Site, site_of
 from zoolet.web.settings import WebSettings
 
 _STATIC: Final = Path(__file__).parent / "static"
@@ -86,6 +86,7 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         UsersError: the file of users cannot be used.
     """
     site = Site(settings, UsersFile(settings.users_file))
+    load_templates()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -104,7 +105,8 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         routes += part.routes()
     routes.append(Mount("/static", StaticFiles(directory=_STATIC), name="static"))
     if settings.base_path:
-        routes = [Mount(settings.base_path, Router(routes, redirect_slashes=False))]
+        start = Route(settings.base_path, _to_start, methods=["GET"])
+        routes = [start, Mount(settings.base_path, Router(routes, redirect_slashes=False))]
     guard = Middleware(
         Guard, settings=settings, users=site.users, logins=site.logins, now_s=site.now_s
     )
@@ -114,9 +116,14 @@ def application(settings: WebSettings, on_start: Callable[[], None] | None = Non
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_error},
     )
-    app.router.redirect_slashes = bool(settings.base_path)  # only to the page below the base path
+    app.router.redirect_slashes = False  # it would name a scheme and a host
     app.state.site = site
     return app
+
+
+async def _to_start(request: Request) -> Response:
+    """Lead from the base path without its last slash to the first page."""
+    return RedirectResponse(f"{site_of(request).settings.base_path}/", status_code=307)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -27,9 +27,11 @@ from zoolet.console.reporting import reporting
 from zoolet.jobs import InvalidJobError, parse_store_urls
 from zoolet.passwords.asking import ask_password, check_name
 from zoolet.passwords.hashes import hash_of
+from zoolet.process.descriptors import raise_limit
 from zoolet.web.access.users import ROLES, UsersError
 from zoolet.web.application import application
 from zoolet.web.certificates import CertificateError, PageCertificate
+from zoolet.web.listening import MOST_CONNECTIONS, BrowserProtocol, Listener, listening
 from zoolet.web.settings import (
     DEFAULT_LISTEN,
     DEFAULT_USER_HEADER,
@@ -44,7 +46,6 @@ from zoolet.web.settings import (
     parse_past,
 )
 
-_MOST_CONNECTIONS: Final = 1000  # of browsers; 400 of them may be streams
 _GRACE_S: Final = 5
 
 
@@ -254,6 +255,7 @@ def run(settings: WebSettings, certificate: PageCertificate | None = None) -> No
         UsersError: the file of users cannot be used.
         OSError: the address cannot be used.
     """
+    raise_limit()
     with contextlib.closing(_listening(settings)) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         app = application(settings, lambda: click.echo(f"zoolet web: {settings.url}"))
@@ -264,14 +266,14 @@ def run(settings: WebSettings, certificate: PageCertificate | None = None) -> No
 def _config(app: Starlette, certificate: PageCertificate | None) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=BrowserProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()
@@ -306,16 +308,12 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _listening(settings: WebSettings) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(
-        settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+def _listening(settings: WebSettings) -> Listener:
     try:
-        listener = socket.create_server(address[:2], family=family, backlog=128)
+        return listening(settings.host, settings.port)
     except OSError as error:
         where = f"{bracketed(settings.host)}:{settings.port}"
         raise OSError(error.errno, f"--listen {where}: {error.strerror}") from None
-    return listener
 
 
 def _log_to_stderr() -> None:

@@ -22,7 +22,7 @@ from zoolet.client import ACL, Client, ClientOptions, Credential, Id, Permission
 from zoolet.testing import EmbeddedServer
 from zoolet.web.access.attempts import OF_ADDRESS, OF_NAME
 from zoolet.web.access.guard import cookie_name
-from zoolet.web.pages import posting
+from zoolet.web.pages import posting, tree
 from zoolet.web.settings import parse_network
 
 COOKIE = cookie_name(settings_of(""))
@@ -53,6 +53,23 @@ def test_each_response_has_the_security_headers(web: Browser, path: str) -> None
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"]
+
+
+@pytest.mark.parametrize("accept", [JSON["Accept"], "text/html"])
+def test_an_unexpected_error_has_the_security_headers_too(
+    web: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accept: str
+) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(tree, "check_path", fail)
+    web.log_in("vi")
+    answer = web.client.get("/c/local/tree?path=/a", headers={"Accept": accept})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"].startswith(accept.replace("html", "plain"))
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "An unexpected error" in answer.text
+    assert "MemoryError" in caplog.text
 
 
 def test_no_page_has_scripts_or_styles_of_its_own() -> None:
@@ -169,6 +186,9 @@ def test_the_pages_behind_a_base_path(server: EmbeddedServer) -> None:
         assert web.client.get("/tools/zk/static/page.css").status_code == 200
         web.client.cookies.clear()
         assert "Path=/tools/zk;" in web.client.get("/tools/zk/").headers["set-cookie"]
+        # The page does not know which scheme and host a proxy shows.
+        answer = web.client.get("/tools/zk", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/tools/zk/")
 
 
 def test_credentials_belong_to_one_login(server: EmbeddedServer) -> None:

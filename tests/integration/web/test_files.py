@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import random
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,33 @@ def test_files_end_with_their_time_and_their_number() -> None:
         assert not first[2].file.parent.exists()
 
     asyncio.run(run())
+
+
+def test_a_full_disk(web: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def full(path: Path, flags: int, mode: int = 0o777) -> int:
+        """Open a device without room, in place of a new file of the page."""
+        return real("/dev/full" if "zoolet-web-" in str(path) else path, flags & ~os.O_EXCL, mode)
+
+    content = lines_of("/a", "/a")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        for more in (b"", b"\n" * (2 << 20)):
+            error = upload(web, content + more, "/t", 507)["error"]
+            assert "the disk of the page is full: make room in " in error
+            assert "TMPDIR" in error
+    assert upload(web, content, "/t")["znodes"] == 1
+
+
+def test_another_program_deletes_the_directory_of_files(web: Browser) -> None:
+    content = lines_of("/a", "/a")
+    page = upload(web, content, "/t")["page"]
+    directory = web.client.app.state.site.uploads._directory.name  # type: ignore[attr-defined]
+    shutil.rmtree(directory)
+    found = ended(web, web.post(page, {})["page"])
+    assert found["state"] == "failed"
+    assert imported(web, content, "/t")["state"] == "done"
 
 
 def test_a_login_that_ends_during_an_upload_leaves_no_file() -> None:

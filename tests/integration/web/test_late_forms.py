@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ def editor(url: str) -> Iterator[httpx2.Client]:
 
 def sent_in_parts(
     client: httpx2.Client, path: str, fields: dict[str, Any], between: Callable[[], object]
+    client: httpx2.Client, path: str, fields: Mapping[str, str], between: Callable[[], object]
 ) -> str:
     """Send the first half of a form, do something, send the rest; return the status line."""
     body = urlencode(fields).encode()

@@ -1,5 +1,6 @@
 """``zoolet web`` as a process: its start and its end, TLS, and a reverse proxy before it."""
 
+import contextlib
 import signal
 import socket
 import ssl
@@ -15,7 +16,7 @@ from tests.support.waiting import WAIT_S
 from tests.support.web import JSON, users_file
 from tests.support.web_process import failed_start, log_in, reverse_proxy, web_process
 from zoolet.client import Client
-from zoolet.testing import EmbeddedServer
+from zoolet.testing import EmbeddedServer, ServerProcess
 
 
 class Authority:
@@ -203,3 +204,45 @@ def test_the_command_works_as_a_script(server: EmbeddedServer, tmp_path: Path) -
     assert script.exists()
     with web_process(server.hosts, tmp_path) as web:
         assert httpx2.get(web.url, headers=JSON).json()["list"][0]["name"] == "local"
+
+
+def test_the_end_of_the_process_records_what_runs(tmp_path: Path) -> None:
+    """An import, a download, streams, a form and a file that have not arrived, a stopped server."""
+    options = ("--users-file", users_file(tmp_path), "--allow-changes")
+    with (
+        ServerProcess() as server,
+        Client(server.hosts) as zk,
+        web_process(server.hosts, tmp_path, *options) as web,
+        httpx2.Client(base_url=web.url, timeout=WAIT_S, headers=JSON) as browser,
+        contextlib.ExitStack() as stack,
+    ):
+        log_in(browser, "ed")
+        zk.create("/big")
+        for number in range(20):
+            zk.create(f"/big/{number}", b"x" * 900_000)
+        file = browser.get("/c/local/export?path=/big/0").content
+        upload = browser.post("/c/local/upload?path=/new", content=file).json()["page"]
+        cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        head = (
+            f"Host: localhost\r\nCookie: {cookie}\r\n"
+            f"X-CSRF-Token: {browser.headers['X-CSRF-Token']}\r\n"
+        )
+        for line in (
+            "GET /c/local/live?znode=/big HTTP/1.1\r\n",
+            "GET /c/local/changes/live?path=/big HTTP/1.1\r\n",
+            "GET /c/local/export?path=/big HTTP/1.1\r\n",
+            "POST /c/local/create HTTP/1.1\r\nContent-Length: 90\r\n",
+            "POST /c/local/upload?path=/big HTTP/1.1\r\nContent-Length: 90\r\n",
+        ):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", web.port), WAIT_S))
+            one.sendall(f"{line}{head}\r\n".encode())
+            if line.startswith("GET"):
+                assert one.recv(12) == b"HTTP/1.1 200"
+        server.pause()
+        browser.post(upload).raise_for_status()
+        web.process.terminate()
+        assert web.process.wait(WAIT_S) == 0
+        server.resume()
+    (record,) = [line for line in web.log.read_text().splitlines() if line.startswith("{")]
+    assert '"operation": "import"' in record
+    assert '"result": "done"' not in record

@@ -1,8 +1,15 @@
-"""The received bytes of an incomplete frame."""
+"""The received bytes of an incomplete frame, and the longest frames of a server."""
 
-from typing import final
+from typing import Final, final
 
 from zoolet.wire.frames import LENGTH_BYTES
+
+MAX_REPLY_BYTES: Final = (1 << 31) - 1
+"""The longest possible frame. The server's jute.maxbuffer limits its replies, not the client's."""
+
+MAX_GRANT_BYTES: Final = 64 << 10
+"""The longest first frame of a server. Without this limit, the first bytes of another protocol,
+like ``HTTP``, could be the length of a frame of more than 1 GiB."""
 
 
 @final

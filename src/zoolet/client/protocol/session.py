@@ -27,7 +27,7 @@ from zoolet.client.protocol.calls import DROPPED, ENDED, SENT, WAITS, Call
 from zoolet.client.protocol.ends import error_of_the_end, resyncs
 from zoolet.client.protocol.frames import connect_frame, ping_frame, set_watches_frame
 from zoolet.client.protocol.logins import Logins, NewExchange, SaslRefusedError
-from zoolet.client.protocol.received import IncompleteFrame
+from zoolet.client.protocol.received import MAX_GRANT_BYTES, MAX_REPLY_BYTES, IncompleteFrame
 from zoolet.client.protocol.replies import finish, name_of
 from zoolet.client.protocol.requests import removal_of_watches
 from zoolet.client.protocol.session_id import NO_SESSION, SessionId
@@ -50,10 +50,6 @@ _CLOSE: Final = OpCode.CLOSE_SESSION.value
 
 MAX_OUTSTANDING_BYTES: Final = 4 << 20
 """The default limit of the bytes of requests that are sent and have no reply yet."""
-
-MAX_REPLY_BYTES: Final = (1 << 31) - 1
-"""The longest possible frame. The server's jute.maxbuffer limits its replies, not the client's."""
-
 
 Outcome = Call[object] | Notice | SessionState
 """An ended call, an event for a watcher, or the new state of the session."""
@@ -315,10 +311,12 @@ class ClientSession:
         outcomes: list[Outcome] = []
         data = self._received.join(data)
         position = 0
+        limit = MAX_GRANT_BYTES if self._awaits_grant else MAX_REPLY_BYTES
         try:
-            while (end := frame_end(data, position, MAX_REPLY_BYTES)) != -1:
+            while (end := frame_end(data, position, limit)) != -1:
                 self._read_frame(data, position + LENGTH_BYTES, end, outcomes)
                 position = end
+                limit = MAX_REPLY_BYTES
         except ProtocolError:
             self._undelivered += outcomes
             raise

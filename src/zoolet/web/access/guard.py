@@ -5,6 +5,7 @@ reaches only the login page and the static files; every response has the securit
 """
 
 import ipaddress
+import logging
 import re
 from collections.abc import Callable
 from typing import Final
@@ -19,6 +20,8 @@ from zoolet.web.access.logins import Logins, new_token
 from zoolet.web.access.users import Role, UsersFile
 from zoolet.web.access.visitors import Visitor
 from zoolet.web.settings import WebSettings
+
+log = logging.getLogger(__name__)
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _USER: Final = re.compile(r"[^\s:]{1,200}")
@@ -81,10 +84,17 @@ class Guard:
         visitor, is_new = self._visitor(scope, headers)
         scope.setdefault("state", {})["visitor"] = visitor
         more = {"Set-Cookie": self.cookie(visitor)} if is_new else {}
+        sending = _Sending(send, more)
         if visitor.role is None and not self._is_open(scope["path"]):
-            await self._refusal(scope, headers, visitor)(scope, receive, _Sending(send, more))
+            await self._refusal(scope, headers, visitor)(scope, receive, sending)
             return
-        await self._app(scope, receive, _Sending(send, more))
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            if sending.has_started:
+                raise
+            log.exception("an unexpected error at %s", scope["path"])
+            await _unexpected(headers)(scope, receive, sending)
 
     def cookie(self, visitor: Visitor) -> str:
         """Return the header that gives the browser its token."""
@@ -173,15 +183,28 @@ def is_same_origin(headers: Headers) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host", "")
 
 
+def _unexpected(headers: Headers) -> Response:
+    text = "An unexpected error: the log of the page has a traceback."
+    if "application/json" in headers.get("accept", ""):
+        return JSONResponse({"error": text, "status": 500}, status_code=500)
+    return PlainTextResponse(f"{text}\n", status_code=500)
+
+
 class _Sending:
-    """Sends a response with the security headers."""
+    """Sends a response with the security headers.
+
+    Attributes:
+        has_started: whether the browser gets a response already.
+    """
 
     def __init__(self, send: Send, more: dict[str, str]) -> None:
+        self.has_started = False
         self._send = send
         self._more = more
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.has_started = True
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value

@@ -41,6 +41,7 @@ KEPT_S: Final = 3600.0
 CHUNK_TIMEOUT_S: Final = 60.0
 """The longest wait for the next part of a file."""
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FIRST_PATHS: Final = 5
 _SHOWN: Final = 1000
 _STEP: Final = 1000
@@ -50,6 +51,10 @@ _WRITE_BYTES: Final = 1 << 20
 
 class TooLargeError(OperationError):
     """A file is larger than the page accepts; the message says what to do."""
+
+
+class NoRoomError(OperationError):
+    """There is no room for a file; the message says what to do."""
 
 
 @dataclass(slots=True)
@@ -108,6 +113,7 @@ class Uploads:
         Raises:
             TooLargeError: the file is too large.
             TooManyOperationsError: there are too many files.
+            NoRoomError: the disk is full.
             ExportError: the file is not an export.
             OSError: the file cannot be written.
             TimeoutError: the next part of the file did not come in time.
@@ -119,8 +125,13 @@ class Uploads:
             await self._write(upload, chunks)
             async with self._checking:
                 await _check(upload)
-        except BaseException:
+        except BaseException as error:
             self.drop(upload)
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise NoRoomError(
+                    f"the disk of the page is full: make room in {upload.file.parents[1]}, or start"
+                    " zoolet web with another TMPDIR"
+                ) from None
             raise
         if upload.id not in self._uploads:
             self.drop(upload)
@@ -174,6 +185,10 @@ class Uploads:
             raise TooManyOperationsError(
                 f"{MOST_FILES} files wait for their import: try again later"
             )
+        # Programs like systemd-tmpfiles delete old directories.
+        if self._directory is not None and not Path(self._directory.name).is_dir():
+            self._directory.cleanup()
+            self._directory = None
         if self._directory is None:
             self._directory = tempfile.TemporaryDirectory(prefix="zoolet-web-")
         key = secrets.token_urlsafe(12)

@@ -55,6 +55,15 @@ def test_invalid_bytes(name: str) -> None:
     assert peer.connect() == [SessionState.CONNECTED]
 
 
+def test_a_server_of_another_protocol() -> None:
+    """The first bytes are the length of a frame that is possible only after the grant."""
+    peer = Peer()
+    peer.session.connected()
+    peer.session.data_to_send()
+    with pytest.raises(ProtocolError, match="a frame of 1213486160 bytes"):
+        peer.session.receive(INVALID["HTTP"])
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"\0\0\0\x05abc", b"\0\0\0\0" + bytes(67), b"\xff\xff\xff\xfd" + bytes(68)]
 )
