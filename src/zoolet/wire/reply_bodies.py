@@ -81,7 +81,7 @@ def read_children_and_stat(reader: Reader) -> Children:
 def read_acl_and_stat(reader: Reader) -> AclOf:
     """Read the body of the reply to getACL."""
     start = reader.position
-    _read_count(reader)
+    read_count(reader)
     reader.position = start
     acl = reader.read_acl()
     return AclOf(acl, read_stat(reader))
@@ -110,7 +110,7 @@ def read_paths(reader: Reader) -> tuple[str, ...]:
 
 def read_identities(reader: Reader) -> tuple[Id, ...]:
     """Read the body of the reply to whoAmI."""
-    count = _read_count(reader)
+    count = read_count(reader)
     return tuple([_read_identity(reader) for _ in range(count)])
 
 
@@ -195,18 +195,19 @@ def read_granted(reader: Reader) -> Granted:
     return Granted(timeout_ms, session_id, password, is_read_only=is_read_only)
 
 
-def _read_count(reader: Reader) -> int:
-    """Read the count of a vector; null has no elements.
+def read_count(reader: Reader, missing_bytes: int = 0) -> int:
+    """Read the count of a vector; null has no elements. ``missing_bytes`` follow later.
 
     Raises MalformedError if the count is below -1, or if the elements do not fit in the bytes left.
     """
     count = reader.read_int()
-    if count < -1 or count > reader.remaining:
-        raise MalformedError(f"a vector of {count} elements in {reader.remaining} bytes")
+    remaining = reader.remaining + missing_bytes
+    if count < -1 or count > remaining:
+        raise MalformedError(f"a vector of {count} elements in {remaining} bytes")
     return max(0, count)
 
 
 def _read_texts(reader: Reader) -> tuple[str, ...]:
     """Read a vector of texts."""
-    count = _read_count(reader)
+    count = read_count(reader)
     return tuple([reader.read_ustring() for _ in range(count)])

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar, final
 
 from zoolet.client.errors import ZooKeeperError  # noqa: TC001 -- mypyc needs it
 from zoolet.client.protocol.watches import Watcher
+from zoolet.wire.lists_ahead import ListsAhead  # noqa: TC001 -- mypyc needs it
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Call(Generic[T]):
         removes: the path and the ``WatcherType`` of the watches that a successful reply removes;
             None if it removes none.
         parts: for multi and multiRead, the op code and the path of each operation.
+        lists: what was read of the reply before it was complete; None if nothing was.
         phase: WAITS, SENT, ENDED or DROPPED.
         result: the result, after the call has ended without an error.
         error: the error; None if there is none.
@@ -51,6 +53,7 @@ class Call(Generic[T]):
         "watcher",
         "removes",
         "parts",
+        "lists",
         "phase",
         "result",
         "error",
@@ -74,6 +77,7 @@ class Call(Generic[T]):
         self.watcher = watcher
         self.removes: tuple[str, int] | None = None
         self.parts: list[tuple[int, str]] | None = None
+        self.lists: ListsAhead | None = None
         self.phase = WAITS
         self.result: T | None = None
         self.error: ZooKeeperError | None = None

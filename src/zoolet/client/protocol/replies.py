@@ -89,15 +89,17 @@ def finish(call: Call[object], err: int, reader: Reader, chroot: str) -> None:
     elif op_code == _MULTI_READ:
         _finish_multi_read(call, reader)
     else:
-        call.result = _read_other(op_code, reader, chroot)
+        call.result = _read_other(call, reader, chroot)
+    call.lists = None
 
 
-def _read_other(op_code: int, reader: Reader, chroot: str) -> object:
+def _read_other(call: Call[object], reader: Reader, chroot: str) -> object:
+    op_code = call.op_code
     if op_code in _READ_CREATED:
         created = read_created(reader)
         return Created(_without(chroot, created.path), created.stat) if chroot else created
     if op_code == OpCode.GET_CHILDREN2:
-        return read_children_and_stat(reader)
+        return read_children_and_stat(reader) if call.lists is None else call.lists.children(reader)
     if op_code == OpCode.GET_ACL:
         return read_acl_and_stat(reader)
     if op_code == OpCode.GET_EPHEMERALS:
@@ -144,7 +146,7 @@ def _finish_multi(call: Call[object], reader: Reader, chroot: str) -> None:
 
 
 def _finish_multi_read(call: Call[object], reader: Reader) -> None:
-    results = read_multi_read(reader)
+    results = read_multi_read(reader) if call.lists is None else call.lists.parts(reader)
     parts = _parts_of(call, len(results))
     call.result = tuple(
         [

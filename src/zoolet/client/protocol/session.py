@@ -111,7 +111,7 @@ class ClientSession:
         self._sent: deque[Call[object]] = deque()
         self._undelivered: list[Outcome] = []
         self._out: list[bytes] = []
-        self._received = IncompleteFrame()
+        self._received = IncompleteFrame(self._sent)
 
     @property
     def has_outstanding(self) -> bool:
@@ -309,7 +309,6 @@ class ClientSession:
                 the outcomes of the valid bytes before.
         """
         outcomes: list[Outcome] = []
-        data = self._received.join(data)
         position = 0
         limit = MAX_GRANT_BYTES if self._awaits_grant else MAX_REPLY_BYTES
         try:
@@ -317,6 +316,10 @@ class ClientSession:
                 self._read_frame(data, position + LENGTH_BYTES, end, outcomes)
                 position = end
                 limit = MAX_REPLY_BYTES
+            data = self._received.join(data)
+            while (end := frame_end(data, position, MAX_REPLY_BYTES)) != -1:
+            if position < len(data):
+                self._received.keep(data[position:] if position else data)
         except ProtocolError:
             self._undelivered += outcomes
             raise
@@ -325,8 +328,6 @@ class ClientSession:
             raise ProtocolError("", "", f"the server sent an invalid reply: {error}") from error
         if self.watches.has_left:
             self._remove_left()
-        if position < len(data):
-            self._received.keep(data[position:] if position else data)
         return outcomes
 
     def _read_frame(self, data: bytes, start: int, end: int, outcomes: list[Outcome]) -> None:

@@ -21,6 +21,9 @@ MOST_NAMES: Final = 5_000_000
 
 _KEPT_NAMES: Final = 5_000_000
 _STEP: Final = 20_000
+_LOOK_STEP: Final = 100_000
+"""Names that are looked at without a pause; larger than `_STEP`, as each name takes less time."""
+
 _MOST_FILTERS: Final = 4
 _NAME_BYTES: Final = 4
 
@@ -98,7 +101,7 @@ class ChildLists:
         """
         found, is_current = await self._list(connection, path, wanted)
         if found.sorting is not None and not start and not filter_text and not find:
-            names = heapq.nsmallest(count, found.names)
+            names = await _first(count, found.names)
             return Page(found.id, len(found.names), 0, names, found.reply_bytes, is_current, -1)
         if found.sorting is not None:
             await asyncio.shield(found.sorting)
@@ -158,33 +161,55 @@ class ChildLists:
 
 
 async def _fetch(client: AsyncClient, path: str) -> _List:
-    names, stat = await client.children(path)
-    found = _List(id_of(stat), list(names), sum(map(len, names)) + _NAME_BYTES * len(names))
+    received, stat = await client.children(path)
+    names: list[str] = []
+    characters = 0
+    for start in range(0, len(received), _LOOK_STEP):
+        part = received[start : start + _LOOK_STEP]
+        names += part
+        characters += sum(map(len, part))
+        await asyncio.sleep(0)
+    found = _List(id_of(stat), names, characters + _NAME_BYTES * len(names))
     if len(names) <= _STEP:
-        found.names.sort()
+        names.sort()
     else:
         found.sorting = asyncio.create_task(_sort(found))
     return found
 
 
+async def _first(count: int, names: list[str]) -> list[str]:
+    """Return the first names of a list that is not sorted."""
+    first: list[str] = []
+    for start in range(0, len(names), _LOOK_STEP):
+        first = heapq.nsmallest(count, [*first, *names[start : start + _LOOK_STEP]])
+        await asyncio.sleep(0)
+    return first
+
+
 async def _sort(found: _List) -> None:
-    """Sort in steps of a few milliseconds, then merge neighbours pair by pair."""
+    """Sort in steps of a few milliseconds.
+
+    Parts of the list are sorted first. All of them are then cut at the same names, and what is
+    between two cuts is merged. There are as many cuts as parts, so that a step has few names.
+    """
     names = found.names
     runs = []
     for start in range(0, len(names), _STEP):
         runs.append(sorted(names[start : start + _STEP]))
         await asyncio.sleep(0)
-    while len(runs) > 1:
-        merged = []
-        for position in range(0, len(runs), 2):
-            run = runs[position]
-            for other in runs[position + 1 : position + 2]:
-                run += other
-                run.sort()  # merges two runs that are in order
-                await asyncio.sleep(0)
-            merged.append(run)
-        runs = merged
-    found.names = runs[0]
+    samples = sorted(name for run in runs for name in run[:: max(1, len(run) // len(runs))])
+    in_order: list[str] = []
+    begins = [0] * len(runs)
+    for cut in [*samples[:: len(runs)], None]:
+        merged: list[str] = []
+        for number, run in enumerate(runs):
+            end = len(run) if cut is None else bisect.bisect_left(run, cut, begins[number])
+            merged += run[begins[number] : end]
+            begins[number] = end
+        merged.sort()  # merges parts that are in order
+        in_order += merged
+        await asyncio.sleep(0)
+    found.names = in_order
     found.sorting = None
 
 
@@ -194,11 +219,13 @@ async def _part(
     names = found.names
     if not filter_text:
         part, total = names[start : start + count], len(names)
-        index = _position(names, find)
+        at = bisect.bisect_left(names, find)
+        index = at if find and at < total and names[at] == find else -1
     else:
         selected = await _filtered(found, names, filter_text.casefold())
         part, total = [names[at] for at in selected[start : start + count]], len(selected)
-        index = _position([names[at] for at in selected], find) if find else -1
+        at = bisect.bisect_left(selected, find, key=names.__getitem__)
+        index = at if find and at < total and names[selected[at]] == find else -1
     return Page(found.id, total, start, part, found.reply_bytes, is_current, index)
 
 
@@ -214,11 +241,6 @@ async def _filtered(found: _List, names: list[str], text: str) -> "array[int]":
         while len(found.filters) > _MOST_FILTERS:
             found.filters.popitem(last=False)
     return selected
-
-
-def _position(names: list[str], name: str) -> int:
-    at = bisect.bisect_left(names, name)
-    return at if name and at < len(names) and names[at] == name else -1
 
 
 def id_of(stat: Stat) -> str:
