@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -183,8 +184,15 @@ static int64_t ask_due(Connection **all, int connections, int outstanding, int64
     return sent;
 }
 
-/* Keep the requests outstanding on connections that are ready, and print what was measured. */
+static volatile sig_atomic_t is_stopped;
+
+static void stop(int number) { (void)number, is_stopped = 1; }
+
+/* Keep the requests outstanding on connections that are ready, and print what was measured. SIGTERM ends
+ * it before its time. */
 static void keep_asking(Connection **all, int connections, int outstanding, double warmup_s, double seconds) {
+    struct sigaction stopping = {.sa_handler = stop};
+    sigaction(SIGTERM, &stopping, NULL);
     int64_t begin = now_ns(), sent = 0;
     measure_from = begin + (int64_t)(warmup_s * 1e9);
     for (int i = 0; i < connections && !rate; i++) {
@@ -192,7 +200,7 @@ static void keep_asking(Connection **all, int connections, int outstanding, doub
         flush_out(all[i]);
     }
     int64_t end = measure_from + (int64_t)(seconds * 1e9);
-    while (now_ns() < end) {
+    while (now_ns() < end && !is_stopped) {
         if (rate) sent = ask_due(all, connections, outstanding, begin, sent);
         turn(on_answer, rate ? 1 : 10);
     }

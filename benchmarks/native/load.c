@@ -4,7 +4,7 @@
  *       keeps so many requests outstanding on each connection, and prints how many were answered and
  *       how long they took. WORK: get, mixed (a tenth are sets), set, create, multi, children,
  *       large (65% get, 33% multi of 5 sets, 2% children; needs PARENTS), exists, none. The znodes it
- *       needs are made first (WORK none does only that).
+ *       needs are made first (WORK none does only that). SIGTERM ends it before its time.
  *   load watches PORT CONNECTIONS WATCHES ROUNDS
  *       sets so many watches on each connection, lets one multi change all that is watched, and
  *       prints the time to the last event of each round.

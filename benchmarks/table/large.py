@@ -17,38 +17,49 @@ MANY: Final = 10_000_000
 FEWER: Final = 1_000_000
 
 _STARTED: Final = f"{FEWER:,} znodes"
+_MOST_SNAPSHOT_S: Final = 600.0
+_ENDING_S: Final = 60.0
+_LOOK_S: Final = 0.01
+_RECEIVED: Final = "zk_packets_received"
+_BEGUN_REQUESTS: Final = 1000
+"""After this number of requests, the load has begun."""
+
 _SNAPSHOT_AFTER: Final = 0.1
 """When the snapshot begins, as a part of the time that is measured."""
 
 
 def _mix(bench: Bench) -> Figures:
-    """Put the mix on the server, and let it take one snapshot meanwhile.
+    """Put the mix on the server until it has taken a snapshot, and as long as is asked for.
 
     Raises:
-        RuntimeError: the snapshot was not written before the load ended.
+        RuntimeError: the load failed, or no snapshot was written in ten minutes.
     """
     admin = ReservedPort()
     with bench.home() as home:
         bench.with_znodes(home, MIXED)
         with servers.zoolet(home, snapshots.settings(admin)) as server:
+            most_s = bench.seconds + _MOST_SNAPSHOT_S
             load = start_load(
-                *("requests", server.port, *PIPELINED, bench.warmup_s, bench.seconds, "large"),
+                *("requests", server.port, *PIPELINED, bench.warmup_s, most_s, "large"),
                 settings={"PARENTS": bench.num_parents(MIXED)},
             )
             try:
+                while int(server.mntr()[_RECEIVED]) < _BEGUN_REQUESTS and load.poll() is None:
+                    time.sleep(_LOOK_S)
                 time.sleep(bench.warmup_s + _SNAPSHOT_AFTER * bench.seconds)
                 began_s = time.perf_counter()
                 snapshots.take(admin)
                 snapshot_s = time.perf_counter() - began_s
-                has_ended = load.poll() is not None
-                output, _ = load.communicate(timeout=bench.seconds + 60)
+                time.sleep(max(0.0, (1 - _SNAPSHOT_AFTER) * bench.seconds - snapshot_s))
+                if load.poll() is not None or snapshots.taken(server) != 1:
+                    raise RuntimeError("the load ended before the snapshot was written")
+                load.terminate()
+                output, _ = load.communicate(timeout=_ENDING_S)
             finally:
                 load.kill()
                 load.wait()
             if load.returncode:
                 raise RuntimeError("the load generator failed; it has written why")
-            if has_ended or snapshots.taken(server) != 1:
-                raise RuntimeError("the snapshot took longer than the load: use more --seconds")
     printed = json.loads(output)
     return {
         **printed,
