@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
@@ -53,7 +52,6 @@ def editor(url: str) -> Iterator[httpx2.Client]:
 
 
 def sent_in_parts(
-    client: httpx2.Client, path: str, fields: dict[str, Any], between: Callable[[], object]
     client: httpx2.Client, path: str, fields: Mapping[str, str], between: Callable[[], object]
 ) -> str:
     """Send the first half of a form, do something, send the rest; return the status line."""

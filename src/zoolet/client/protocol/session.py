@@ -312,12 +312,11 @@ class ClientSession:
         position = 0
         limit = MAX_GRANT_BYTES if self._awaits_grant else MAX_REPLY_BYTES
         try:
+            data = self._received.join(data)
             while (end := frame_end(data, position, limit)) != -1:
                 self._read_frame(data, position + LENGTH_BYTES, end, outcomes)
                 position = end
                 limit = MAX_REPLY_BYTES
-            data = self._received.join(data)
-            while (end := frame_end(data, position, MAX_REPLY_BYTES)) != -1:
             if position < len(data):
                 self._received.keep(data[position:] if position else data)
         except ProtocolError:

@@ -98,46 +98,9 @@ _STATUSES: Final[dict[type[Exception], int]] = {
     OSError: 503,
     DeadlineError: 504,
     JobTimeoutError: 504,
+    NoRoomError: 507,
 }
 """The status of each kind of error; the nearest kind counts, so the order does not matter."""
-_STATUSES: Final[tuple[tuple[type[Exception], int], ...]] = (
-    (NoNodeError, 404),
-    (NoAuthError, 403),
-    (AuthFailedError, 403),
-    (BadVersionError, 409),
-    (NodeExistsError, 409),
-    (NotEmptyError, 409),
-    (UnknownQueueError, 404),
-    (UnknownBatchError, 404),
-    (UnknownDatasetError, 404),
-    (UnknownLimitError, 404),
-    (UnknownScheduleError, 404),
-    (JobNotFoundError, 404),
-    (AccessDeniedError, 403),
-    (BatchExistsError, 409),
-    (ScheduleExistsError, 409),
-    (JobTakenError, 409),
-    (JobTimeoutError, 504),
-    (DisconnectedError, 503),
-    (InvalidAclError, 400),
-    (ValueError, 400),
-    (TooManyChildrenError, 413),
-    (TooManyClientsError, 503),
-    (TooManyStreamsError, 503),
-    (TooManyOperationsError, 429),
-    (TooLargeError, 413),
-    (NoRoomError, 507),
-    (OperationError, 409),
-    (ExportError, 400),
-    (NoServerError, 503),
-    (ConnectionLossError, 503),
-    (DeadlineError, 504),
-    (ZooKeeperError, 502),
-    (JobError, 502),
-    (OSError, 503),
-)
-"""The status of each error; the first that fits counts."""
-
 EXPECTED: Final[tuple[type[Exception], ...]] = tuple(_STATUSES)
 """The errors of ZooKeeper, of the job system and of the parts of the page."""
 
@@ -152,6 +115,8 @@ class RefusedError(Exception):
 
 EXPLAINED: Final[tuple[type[Exception], ...]] = (RefusedError, *EXPECTED)
 """The errors that `error_page` explains."""
+
+
 def load_templates() -> None:
     """Read all templates, so that a page needs no file: there may be no free descriptor."""
     for name in _TEMPLATES.list_templates():
