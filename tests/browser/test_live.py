@@ -93,7 +93,7 @@ def test_new_data_are_shown(tab: Any, serve: Serve, server: EmbeddedServer, zk: 
     tab.locator("#data").get_by_text("<b>new</b>").wait_for()
     assert tab.locator("#stat tr").nth(2).locator("td").first.inner_text() == "1"
     zk.set("/value", b"x" * 100_000)
-    tab.get_by_text("The data have changed.").wait_for()
+    tab.get_by_text("The data has changed.").wait_for()
     tab.get_by_role("button", name="Show").click()
     tab.locator("#data").get_by_text("100,000 bytes").wait_for()
     zk.delete("/value")
