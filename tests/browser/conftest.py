@@ -8,12 +8,30 @@ from typing import Any
 import pytest
 
 from tests.support.skips import needs
+from tests.support.web import clearing
 from tests.support.web_streams import serving
+from zoolet.client import Client
+from zoolet.testing import EmbeddedServer
 from zoolet.web.settings import WebSettings
+
+Serve = Callable[[WebSettings], str]
+"""The type of the fixture ``serve``."""
 
 CHROMIUM = Path("/usr/bin/chromium")
 SMALL = {"width": 360, "height": 640}
 LARGE = {"width": 1200, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    with EmbeddedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def zk(server: EmbeddedServer) -> Iterator[Client]:
+    with clearing(server) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +73,7 @@ def _refused(text: str) -> list[str]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[WebSettings], str]]:
+def serve() -> Iterator[Serve]:
     """A function that serves the page on a thread, and returns its URL without the last slash."""
     with ExitStack() as stack:
 

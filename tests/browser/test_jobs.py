@@ -1,29 +1,21 @@
 """Queues in a real browser: a failing task, live numbers, hostile names, small screens, keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.browser.conftest import LARGE, SMALL
+from tests.browser.conftest import LARGE, SMALL, Serve
 from tests.support.web import settings_of
 from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
 from zoolet.client import Client
 from zoolet.jobs import Dispatcher, JobQueue, JobRequest, JobState
 from zoolet.testing import EmbeddedServer
-from zoolet.web.settings import WebSettings
 
-Serve = Callable[[WebSettings], str]
 RIGHT_TO_LEFT = "\u05d0\u05d1\u05d2 \u0645\u0647\u0645\u0629"
 NAMES = ["<img src=x onerror=alert(1)>", RIGHT_TO_LEFT, "a/b%2F?c=d#e&f", "x" * 250]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,22 +1,20 @@
 """Changes of jobs in a real browser: a bar that advances, a retry by filter, small screens."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.browser.conftest import SMALL
+from tests.browser.conftest import SMALL, Serve
 from tests.support.jobs import WorkerProcess
 from tests.support.web import PASSWORDS, settings_of, users_file
 from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
 from zoolet.client import Client
 from zoolet.jobs import Dispatcher, JobRequest, JobState
 from zoolet.testing import EmbeddedServer
-from zoolet.web.settings import WebSettings
 
-Serve = Callable[[WebSettings], str]
 NAME = "\u05d0\u05d1\u05d2 <img src=x onerror=alert(1)> a?b=c#d&e%41"
 TASKS = """
 import time
@@ -26,12 +24,6 @@ def held(group, parameters):
     while not Path(parameters["file"]).exists():
         time.sleep(0.02)
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
 
 
 @pytest.fixture

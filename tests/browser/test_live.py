@@ -1,35 +1,18 @@
 """Changes as they happen, in a real browser: rows, values, edits, hostile names, a stopped page."""
 
 import random
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import SMALL
+from tests.browser.conftest import SMALL, Serve
 from tests.support.web import PASSWORDS, settings_of, users_file
 from zoolet.client import Client, Multi
 from zoolet.testing import EmbeddedServer
-from zoolet.web.settings import PastSource, WebSettings
+from zoolet.web.settings import PastSource
 
-Serve = Callable[[WebSettings], str]
 HOSTILE = ["<img src=x onerror=alert(1)>", "\u202eright to left", "{{7*7}}", "a&b=c#d?e%41"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
-
-
-@pytest.fixture
-def zk(server: EmbeddedServer) -> Iterator[Client]:
-    with Client(server.hosts) as client:
-        yield client
-        for name in client.children("/").names:
-            if name != "zookeeper":
-                client.delete_recursive(f"/{name}")
 
 
 def rows(tab: Any) -> list[str]:
@@ -110,7 +93,7 @@ def test_new_data_are_shown(tab: Any, serve: Serve, server: EmbeddedServer, zk: 
     tab.locator("#data").get_by_text("<b>new</b>").wait_for()
     assert tab.locator("#stat tr").nth(2).locator("td").first.inner_text() == "1"
     zk.set("/value", b"x" * 100_000)
-    tab.get_by_text("The data have changed.").wait_for()
+    tab.get_by_text("The data has changed.").wait_for()
     tab.get_by_role("button", name="Show").click()
     tab.locator("#data").get_by_text("100,000 bytes").wait_for()
     zk.delete("/value")

@@ -1,37 +1,17 @@
 """Recipes in a real browser: a stuck lock is found and broken, hostile texts, small screens."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
-from tests.browser.conftest import SMALL
+from tests.browser.conftest import SMALL, Serve
 from tests.support.web import PASSWORDS, settings_of, users_file
 from zoolet.client import Client, CreateMode
 from zoolet.testing import EmbeddedServer
-from zoolet.web.settings import WebSettings
 
-Serve = Callable[[WebSettings], str]
 HEX = "0123456789abcdef" * 2
 HOSTILE = ["<img src=x onerror=alert(1)>", "\u202eright to left", "{{7*7}}", "x" * 300]
 TERMINAL = b"\x1b[31mred"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
-
-
-@pytest.fixture
-def zk(server: EmbeddedServer) -> Iterator[Client]:
-    with Client(server.hosts) as client:
-        yield client
-        for name in client.children("/").names:
-            if name != "zookeeper":
-                client.delete_recursive(f"/{name}")
 
 
 def contend(zk: Client, path: str, *texts: str) -> list[str]:

@@ -1,18 +1,15 @@
 """Servers, sessions and quotas in a real browser: refreshed parts, keyboard, small screens."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import SMALL
+from tests.browser.conftest import SMALL, Serve
 from tests.support.web import PASSWORDS, settings_of, users_file
 from zoolet.client import Client, CreateMode
 from zoolet.testing import EmbeddedServer
-from zoolet.web.settings import WebSettings
 
-Serve = Callable[[WebSettings], str]
 HOSTILE = "<img src=x onerror=alert(1)>"
 SHIFTS = """() => {
   window.shift = 0;
@@ -20,12 +17,6 @@ SHIFTS = """() => {
     for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
   }).observe({ type: 'layout-shift', buffered: true });
 }"""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

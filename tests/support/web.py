@@ -11,7 +11,9 @@ from typing import Any
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from zoolet.client import Client
 from zoolet.passwords.hashes import NOBODYS_HASH, hash_of
+from zoolet.testing import EmbeddedServer
 from zoolet.web.application import application
 from zoolet.web.settings import Cluster, WebSettings
 
@@ -97,6 +99,16 @@ def browsing(settings: WebSettings, address: str = "127.0.0.1") -> Iterator[Brow
     app = application(settings)
     with TestClient(app, base_url=URL, client=(address, 50_000)) as client:
         yield Browser(client)
+
+
+@contextmanager
+def clearing(server: EmbeddedServer) -> Iterator[Client]:
+    """Give the block a client of a server; delete all znodes of the block at its end."""
+    with Client(server.hosts) as client:
+        yield client
+        for name in client.children("/").names:
+            if name != "zookeeper":
+                client.delete_recursive(f"/{name}")
 
 
 def audit_of(messages: list[str]) -> list[dict[str, Any]]:

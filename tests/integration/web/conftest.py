@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.web import clearing
 from zoolet.client import Client
 from zoolet.testing import EmbeddedServer
 
@@ -16,8 +17,5 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def zk(server: EmbeddedServer) -> Iterator[Client]:
-    with Client(server.hosts) as client:
+    with clearing(server) as client:
         yield client
-        for name in client.children("/").names:
-            if name != "zookeeper":
-                client.delete_recursive(f"/{name}")

@@ -249,6 +249,8 @@ def log_in(client: httpx2.Client, name: str) -> dict[str, str]:
     assert client.post("/login", data=fields, headers=JSON).status_code == 200
     ((name, value),) = client.cookies.items()
     return {"Cookie": f"{name}={value}"}
+    [(cookie, value)] = client.cookies.items()
+    return {"Cookie": f"{cookie}={value}"}
 
 
 def test_too_many_streams_are_refused(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

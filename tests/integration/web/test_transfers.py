@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tests.support.web import JSON, Browser, audit_of, browsing, settings_of, users_file
+from tests.support.web import JSON, Browser, audit_of, browsing, clearing, settings_of, users_file
 from tests.support.web_operations import ended, transfer, url_of
 from zoolet.client import ACL, Client, CreateMode, Id, Multi, Permission
 from zoolet.client.asyncio_client.subtrees import writing
@@ -32,11 +32,8 @@ def other_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def other(other_server: EmbeddedServer) -> Iterator[Client]:
-    with Client(other_server.hosts) as client:
+    with clearing(other_server) as client:
         yield client
-        for name in client.children("/").names:
-            if name != "zookeeper":
-                client.delete_recursive(f"/{name}")
 
 
 @pytest.fixture

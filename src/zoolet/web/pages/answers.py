@@ -129,11 +129,17 @@ def wants_json(request: Request) -> bool:
 
 
 def answer(
-    request: Request, template: str, value: Mapping[str, Any], status: int = 200
+    request: Request,
+    template: str,
+    value: Mapping[str, Any],
+    status: int = 200,
+    *,
+    parts: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a value as JSON or as a page; a page may use values that JSON leaves out.
 
-    The names of values that JSON leaves out begin with ``_``.
+    The names of values that JSON leaves out begin with ``_``. ``parts`` has the templates of the
+    parts that a script may ask for with the header X-Part.
     """
     visitor = visitor_of(request)
     if wants_json(request):
@@ -149,7 +155,8 @@ def answer(
         "may_change": site.may_change(visitor),
         "clusters": site.settings.clusters,
     }
-    page = _TEMPLATES.get_template(template).render(context)
+    chosen = (parts or {}).get(request.headers.get("x-part", ""), template)
+    page = _TEMPLATES.get_template(chosen).render(context)
     return HTMLResponse(page, status, headers={"Vary": "Accept, X-Part"})
 
 

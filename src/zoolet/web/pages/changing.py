@@ -15,9 +15,9 @@ from zoolet.model import paths
 from zoolet.model.acl_texts import format_acl, parse_acl
 from zoolet.web.access.audit import audited
 from zoolet.web.pages.answers import RefusedError, answer, done
-from zoolet.web.pages.posting import Form, cluster_of, number_in, page, posting
+from zoolet.web.pages.posting import MOST_VERSION, Form, cluster_of, number_in, page, posting
 from zoolet.web.pages.site import site_of, visitor_of
-from zoolet.web.pages.tree import check_path, data_values, tree_url
+from zoolet.web.pages.tree import check_path, data_values, path_in, tree_url
 from zoolet.web.values.values import edited, edited_hex, value_of
 
 MODES: Final = {
@@ -27,12 +27,10 @@ MODES: Final = {
 }
 """The kinds of znodes that the page creates. An ephemeral would end with the page's session."""
 
-_MOST_VERSION: Final = 2**31 - 1
-
 
 async def _save(request: Request, form: Form) -> Response:
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
-    path, version = _path_in(form), number_in(form, "version", _MOST_VERSION)
+    path, version = path_in(form), number_in(form, "version", MOST_VERSION)
     czxid, view, text = number_in(form, "czxid"), form.get("view", "text"), form.get("content", "")
     edit = {"text": edited, "json": edited, "hex": edited_hex}.get(view)
     if edit is None:
@@ -68,7 +66,7 @@ async def _save(request: Request, form: Form) -> Response:
 
 async def _set_acl(request: Request, form: Form) -> Response:
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
-    path, aversion = _path_in(form), number_in(form, "aversion", _MOST_VERSION)
+    path, aversion = path_in(form), number_in(form, "aversion", MOST_VERSION)
     lines = [line.strip() for line in form.get("acl", "").splitlines()]
     acl = parse_acl(",".join(line for line in lines if line))
     with audited(visitor, cluster.name, "setACL", path, acl=format_acl(acl)) as record:
@@ -96,7 +94,7 @@ async def _set_acl(request: Request, form: Form) -> Response:
 
 async def _create(request: Request, form: Form) -> Response:
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
-    parent, mode = _path_in(form, "parent"), MODES.get(form.get("mode", "persistent"))
+    parent, mode = path_in(form, "parent"), MODES.get(form.get("mode", "persistent"))
     if mode is None:
         raise RefusedError(400, f"mode must be one of {', '.join(MODES)}")
     name = form.get("name", "")
@@ -115,7 +113,7 @@ async def _create(request: Request, form: Form) -> Response:
 
 async def _deletion(request: Request) -> Response:
     """Show how many znodes a deletion deletes."""
-    path = _path_in(dict(request.query_params))
+    path = path_in(dict(request.query_params))
     return await _ask(request, path, "", 200)
 
 
@@ -138,7 +136,7 @@ async def _ask(request: Request, path: str, error: str, status: int) -> Response
 async def _delete(request: Request, form: Form) -> Response:
     """Delete a subtree if it is the one that the user has seen, and not larger."""
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
-    path, czxid, seen = _path_in(form), number_in(form, "czxid"), number_in(form, "count")
+    path, czxid, seen = path_in(form), number_in(form, "czxid"), number_in(form, "count")
     if path in paths.SYSTEM_PATHS:
         raise RefusedError(400, f"{path} belongs to ZooKeeper and cannot be deleted")
     with audited(visitor, cluster.name, "delete", path) as record:
@@ -170,12 +168,6 @@ async def _count(client: AsyncClient, path: str) -> tuple[int, int]:
         async for _ in client.walk(path):
             count += 1
         return count, stat.czxid
-
-
-def _path_in(fields: Form, name: str = "path") -> str:
-    path = fields.get(name, "")
-    check_path(path)
-    return path
 
 
 def routes() -> list[Route]:

@@ -15,7 +15,7 @@ from zoolet.web.access.guard import cookie_header, cookie_name
 from zoolet.web.access.logins import new_token
 from zoolet.web.access.users import check_password
 from zoolet.web.pages.answers import RefusedError, answer, done
-from zoolet.web.pages.posting import Form, cluster_of, page, posting
+from zoolet.web.pages.posting import Form, cluster_of, cluster_url, page, posting
 from zoolet.web.pages.site import MOST_WAITING_LOGINS, Site, site_of, visitor_of
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ async def _credentials_page(request: Request) -> Response:
 async def _credentials(request: Request, form: Form) -> Response:
     """Keep the credential of a user if the cluster accepts it; an empty name removes it."""
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
-    url = f"{site.settings.base_path}/c/{cluster.name}/tree"
+    url = cluster_url(request, "tree")
     name, password, scheme = (form.get(field, "") for field in ("name", "password", "scheme"))
     login = visitor.login or site.logins.begin(visitor.token, visitor.user, site.now_s())
     before = login.credentials.pop(cluster.name, None)

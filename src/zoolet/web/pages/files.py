@@ -5,7 +5,6 @@ import dataclasses
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -21,7 +20,7 @@ from zoolet.web.operations.transferring import IMPORT, Report
 from zoolet.web.operations.uploads import MOST_BYTES, Upload, znodes_of
 from zoolet.web.pages.answers import RefusedError, answer, done
 from zoolet.web.pages.operations import started
-from zoolet.web.pages.posting import Form, cluster_of, page, posting, uploading
+from zoolet.web.pages.posting import Form, cluster_of, cluster_url, page, posting, uploading
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.transfers import options_in, target_values
 from zoolet.web.pages.tree import check_path
@@ -203,7 +202,7 @@ async def _paste(request: Request, form: Form) -> Response:
 async def _received(request: Request, target: str, chunks: AsyncIterator[bytes]) -> Response:
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
     upload = await site.uploads.receive(visitor, cluster.name, target, chunks)
-    url = f"{site.settings.base_path}/c/{cluster.name}/import/{upload.id}"
+    url = cluster_url(request, f"import/{upload.id}")
     return done(request, url, id=upload.id, page=url, znodes=upload.znodes)
 
 
@@ -259,7 +258,6 @@ async def _start_import(request: Request, form: Form) -> Response:
                     )
         return {}
 
-    query = urlencode({"path": upload.target})
     upload.operation = site.operations.start(
         visitor,
         IMPORT,
@@ -269,7 +267,7 @@ async def _start_import(request: Request, form: Form) -> Response:
         work=work,
         total=upload.znodes,
         facts={"path": upload.target},
-        end_url=f"{site.settings.base_path}/c/{cluster.name}/tree?{query}",
+        end_url=cluster_url(request, "tree", {"path": upload.target}),
     )
     return started(request, upload.operation)
 

@@ -18,9 +18,9 @@ from zoolet.web.history.places import NOW, Places, moment
 from zoolet.web.history.process import PastError
 from zoolet.web.live.streams import left
 from zoolet.web.pages.answers import RefusedError, answer
-from zoolet.web.pages.posting import cluster_of, number_in, page
+from zoolet.web.pages.posting import cluster_of, page, start_of
 from zoolet.web.pages.site import site_of, visitor_of
-from zoolet.web.pages.tree import check_path
+from zoolet.web.pages.tree import path_in
 from zoolet.web.settings import PastSource
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ KINDS: Final = {
 async def _history(request: Request) -> Response:
     """Show the older changes of a znode or a subtree."""
     fields = dict(request.query_params)
-    path, recursive = _path(fields), fields.get("recursive", "1") != "0"
+    path, recursive = path_in(fields, missing=paths.ROOT), fields.get("recursive", "1") != "0"
     since, until = fields.get("since", ""), fields.get("until", "")
     options = ["--recursive"] if recursive else []
     for name, text in (("--since", since), ("--until", until)):
@@ -72,8 +72,8 @@ async def _history(request: Request) -> Response:
 async def _compare(request: Request) -> Response:
     """Show which znodes of a subtree differ between two moments."""
     fields = dict(request.query_params)
-    path = _path(fields)
-    start = number_in({"start": "0", **fields}, "start")
+    path = path_in(fields, missing=paths.ROOT)
+    start = start_of(request)
     before, after = fields.get("from", ""), fields.get("to", NOW)
     value = _value(request, path, f"Compare {path}") | {
         "from": before,
@@ -123,12 +123,6 @@ def _value(request: Request, path: str, title: str) -> dict[str, Any]:
         "source": "archive" if source.is_archive else "data directory",
         "_cluster": cluster,
     }
-
-
-def _path(fields: dict[str, str]) -> str:
-    path = fields.get("path", paths.ROOT)
-    check_path(path)
-    return path
 
 
 def _source(request: Request) -> PastSource:

@@ -19,7 +19,7 @@ from zoolet.web.pages.answers import RefusedError, answer, fragment, wants_json
 from zoolet.web.pages.posting import cluster_of, number_in, page
 from zoolet.web.pages.site import Site, site_of, visitor_of
 from zoolet.web.pages.times import time_text
-from zoolet.web.pages.tree import VIEWS, check_path, data_id, data_values, stat_rows
+from zoolet.web.pages.tree import VIEWS, check_path, data_id, data_values, path_in, stat_rows
 from zoolet.web.values.values import value_of
 
 MOST_BRANCHES: Final = 20
@@ -193,8 +193,7 @@ def change_value(change: Change) -> dict[str, Any]:
 
 
 def _followed(request: Request) -> tuple[str, bool]:
-    path = request.query_params.get("path", paths.ROOT)
-    check_path(path)
+    path = path_in(request.query_params, missing=paths.ROOT)
     return path, request.query_params.get("recursive", "1") != "0"
 
 

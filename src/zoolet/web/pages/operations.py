@@ -8,7 +8,14 @@ from starlette.routing import Route
 
 from zoolet.web.operations.operation import Operation
 from zoolet.web.pages.answers import RefusedError, answer, done
-from zoolet.web.pages.posting import Form, cluster_of, number_in, page, posting
+from zoolet.web.pages.posting import (
+    Form,
+    cluster_of,
+    cluster_url,
+    page,
+    posting,
+    start_of,
+)
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.times import time_text
 from zoolet.web.pages.tree import tree_url
@@ -66,9 +73,8 @@ def is_part(request: Request) -> bool:
 
 def operation_values(request: Request, found: Operation) -> dict[str, Any]:
     """Return what the page of an operation shows."""
-    start = number_in({"start": "0", **request.query_params}, "start")
+    start = start_of(request)
     place = operation_url(request, found)
-    base, cluster = site_of(request).settings.base_path, found.cluster
     ended_s = site_of(request).time_s() if found.ended_s is None else found.ended_s
     return {
         **found.values(),
@@ -76,7 +82,7 @@ def operation_values(request: Request, found: Operation) -> dict[str, Any]:
         "_begun": time_text(int(found.begun_s * 1000)),
         "_is_cancelled": found.is_cancelled,
         "_template": found.kind.template,
-        "_cancel_url": f"{base}/c/{cluster}/operations/{found.id}/cancel",
+        "_cancel_url": cluster_url(request, f"operations/{found.id}/cancel"),
         "_start": start,
         "_count": MATCHES_OF_PAGE,
         "_part_url": f"{place}start={start}",
@@ -91,8 +97,7 @@ def operation_url(request: Request, found: Operation) -> str:
     """Return the URL of the page of an operation; more fields of the query may follow it."""
     if found.url:
         return f"{found.url}&operation={found.id}&"
-    base = site_of(request).settings.base_path
-    return f"{base}/c/{found.cluster}/operations/{found.id}?"
+    return cluster_url(request, f"operations/{found.id}") + "?"
 
 
 def started(request: Request, found: Operation) -> Response:

@@ -7,9 +7,9 @@ each route that changes something also needs ``--allow-changes`` and the role ed
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -28,6 +28,9 @@ MOST_FORM_BYTES: Final = 8 << 20
 
 FORM_S: Final = 60.0
 """A form must arrive within this time."""
+
+MOST_VERSION: Final = 2**31 - 1
+"""The greatest version of a znode."""
 
 _MOST_FIELDS: Final = 20
 
@@ -104,6 +107,23 @@ def cluster_of(request: Request) -> Cluster:
     if found is None:
         raise RefusedError(404, "there is no cluster of this name: see the list of clusters")
     return found
+
+
+def cluster_url(
+    request: Request,
+    name: str,
+    fields: Mapping[str, str] | None = None,
+    cluster: Cluster | None = None,
+) -> str:
+    """Return the URL of a page of a cluster; without ``cluster``, of that of the request."""
+    base = site_of(request).settings.base_path
+    url = f"{base}/c/{(cluster or cluster_of(request)).name}/{name}"
+    return f"{url}?{urlencode(fields)}" if fields else url
+
+
+def start_of(request: Request) -> int:
+    """Return the field ``start``, from which on a list is shown, or 0; raises RefusedError."""
+    return number_in({"start": "0", **request.query_params}, "start")
 
 
 def number_in(fields: Form, name: str, limit: int = 2**63 - 1) -> int:

@@ -19,9 +19,18 @@ from zoolet.model.quotas import BYTES, COUNT, HARD_BYTES, HARD_COUNT, UNLIMITED
 from zoolet.web.access.audit import audited
 from zoolet.web.charts import number_text
 from zoolet.web.pages.answers import RefusedError, answer, done
-from zoolet.web.pages.posting import Form, cluster_of, number_in, page, posting
+from zoolet.web.pages.posting import (
+    MOST_VERSION,
+    Form,
+    cluster_of,
+    cluster_url,
+    number_in,
+    page,
+    posting,
+    start_of,
+)
 from zoolet.web.pages.site import site_of, visitor_of
-from zoolet.web.pages.tree import check_path
+from zoolet.web.pages.tree import path_in
 from zoolet.web.servers.quotas import (
     Quota,
     QuotaConflictError,
@@ -40,7 +49,6 @@ MOST_COUNTED: Final = 500
 
 _SHOWN_CHILDREN: Final = 20
 _MOST_LIMIT: Final = 2**63 - 1
-_MOST_VERSION: Final = 2**31 - 1
 
 FIELDS: Final = (
     (COUNT, "Znodes, soft limit"),
@@ -54,7 +62,7 @@ FIELDS: Final = (
 async def _quotas(request: Request) -> Response:
     site, cluster = site_of(request), cluster_of(request)
     _refuse_chroot(cluster)
-    start = number_in({"start": "0", **request.query_params}, "start")
+    start = start_of(request)
     async with site.connection(cluster, visitor_of(request)) as connection:
         found, is_complete = await read_quotas(connection.client)
     shown = found[start : start + ROWS]
@@ -70,13 +78,12 @@ async def _quotas(request: Request) -> Response:
         "_number": number_text,
         "_cluster": cluster,
     }
-    part = request.headers.get("x-part") == "quotas"
-    return answer(request, "quotas_list.html" if part else "quotas.html", value)
+    return answer(request, "quotas.html", value, parts={"quotas": "quotas_list.html"})
 
 
 async def _quota(request: Request) -> Response:
     """Show the quota of a znode and what it contains."""
-    cluster, path = cluster_of(request), _path_in(dict(request.query_params))
+    cluster, path = cluster_of(request), _quota_path_in(dict(request.query_params))
     _refuse_chroot(cluster)
     return await _shown(request, cluster, path, "", 200)
 
@@ -135,9 +142,9 @@ async def _largest_children(
 async def _set(request: Request, form: Form) -> Response:
     """Set the limits of a quota, or remove the quota."""
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
-    path, removes = _path_in(form), form.get("remove", "") == "yes"
+    path, removes = _quota_path_in(form), form.get("remove", "") == "yes"
     _refuse_chroot(cluster)
-    seen = number_in(form, "version", _MOST_VERSION) if form.get("version") else None
+    seen = number_in(form, "version", MOST_VERSION) if form.get("version") else None
     limits = {} if removes else _limits_in(form)
     if removes and seen is None:
         raise RefusedError(400, f"{path} has no quota")
@@ -154,8 +161,7 @@ async def _set(request: Request, form: Form) -> Response:
         except QuotaConflictError as conflict:
             raise RefusedError(409, str(conflict)) from None
         else:
-            base = f"{site.settings.base_path}/c/{cluster.name}/quotas"
-            return done(request, base, path=path, limits=limits or None)
+            return done(request, cluster_url(request, "quotas"), path=path, limits=limits or None)
     error = "Another program has changed the quota. Nothing was written. Check it again."
     return await _shown(request, cluster, path, error, 409)
 
@@ -178,9 +184,8 @@ def _limit_text(quota: Quota | None, key: str) -> str:
     return "" if limit <= UNLIMITED else str(limit)
 
 
-def _path_in(fields: Form) -> str:
-    path = fields.get("path", "")
-    check_path(path)
+def _quota_path_in(fields: Form) -> str:
+    path = path_in(fields)
     if path in {paths.ROOT, paths.SYSTEM} or path.startswith(f"{paths.SYSTEM}/"):
         raise RefusedError(400, f"{path} cannot have a quota: choose another znode below /")
     return path

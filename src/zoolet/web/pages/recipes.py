@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,10 +15,18 @@ from zoolet.web.clusters.clients import Connection
 from zoolet.web.operations.operation import Handle, Kind
 from zoolet.web.pages.answers import RefusedError, answer, done
 from zoolet.web.pages.operations import started
-from zoolet.web.pages.posting import Form, cluster_of, number_in, page, posting
+from zoolet.web.pages.posting import (
+    MOST_VERSION,
+    Form,
+    cluster_of,
+    cluster_url,
+    number_in,
+    page,
+    posting,
+)
 from zoolet.web.pages.site import Site, site_of, visitor_of
 from zoolet.web.pages.times import age_text, time_text
-from zoolet.web.pages.tree import check_path, tree_url
+from zoolet.web.pages.tree import path_in, tree_url
 from zoolet.web.recipes.finding import Found, find_recipes
 from zoolet.web.recipes.kinds import RISKS
 from zoolet.web.recipes.names import ENTRIES, GATE, LEASES, LOCKS, PARTY, TAKEN
@@ -36,14 +43,14 @@ MOST_SHOWN: Final = 500
 
 _SEARCH: Final = Kind("search for recipes", "znodes", "recipes_found.html", "Show the recipes")
 _MOST_VERSION: Final = 2**31 - 1
+_SEARCH: Final = Kind("search for recipes", "znodes", "recipes_found.html")
 _PARTS: Final = frozenset({ENTRIES, TAKEN, LOCKS, LEASES, PARTY})
 
 
 async def _recipes(request: Request) -> Response:
     """Show the recipes of a subtree, if it is small, or those of its first znodes."""
     site, cluster = site_of(request), cluster_of(request)
-    path = request.query_params.get("path", paths.ROOT)
-    check_path(path)
+    path = path_in(request.query_params, missing=paths.ROOT)
     search = Search(path, QUICK)
     async with site.connection(cluster, visitor_of(request)) as connection:
         found = await find_recipes(connection, site.lists, search)
@@ -61,8 +68,7 @@ async def _recipes(request: Request) -> Response:
 async def _search(request: Request, form: Form) -> Response:
     """Start a search with progress."""
     site, cluster, visitor = site_of(request), cluster_of(request), visitor_of(request)
-    path = form.get("path", paths.ROOT)
-    check_path(path)
+    path = path_in(form, missing=paths.ROOT)
 
     async def work(handle: Handle) -> Mapping[str, Any]:
         search = Search(path, MOST_VISITED)
@@ -81,7 +87,7 @@ async def _search(request: Request, form: Form) -> Response:
         path=path,
         title=f"Search for recipes below {path}",
         work=work,
-        end_url=_url(request, "recipes", path=path),
+        end_url=cluster_url(request, "recipes", {"path": path}),
     )
     return started(request, operation)
 
@@ -102,8 +108,7 @@ def _found_values(site: Site, search: Search, found: Found) -> dict[str, Any]:
 async def _one(request: Request) -> Response:
     """Show one recipe."""
     site, cluster = site_of(request), cluster_of(request)
-    path = request.query_params.get("path", "")
-    check_path(path)
+    path = path_in(request.query_params)
     async with site.connection(cluster, visitor_of(request)) as connection:
         recipe, parent = await _read(site, connection, path)
     if recipe is None:
@@ -121,8 +126,7 @@ async def _one(request: Request) -> Response:
         "_risk": RISKS.get(recipe.kind, ""),
         "_cluster": cluster,
     }
-    part = request.headers.get("x-part") == "recipe"
-    return answer(request, "recipe_part.html" if part else "recipe.html", value)
+    return answer(request, "recipe.html", value, parts={"recipe": "recipe_part.html"})
 
 
 async def _read(site: Site, connection: Connection, path: str) -> tuple[Recipe | None, str]:
@@ -148,7 +152,7 @@ async def _breaking(request: Request) -> Response:
 
 async def _ask(request: Request, fields: Form, error: str, status: int) -> Response:
     site, cluster = site_of(request), cluster_of(request)
-    path, znode = _paths_in(fields)
+    path, znode = path_in(fields), path_in(fields, "znode")
     async with site.connection(cluster, visitor_of(request)) as connection:
         recipe = await RecipeReader(connection, site.lists).read(path)
     holder = None if recipe is None else recipe.holder_of(znode)
@@ -165,7 +169,7 @@ async def _ask(request: Request, fields: Form, error: str, status: int) -> Respo
         "holder": member_values(holder, site.time_s(), hosts),
         "error": error,
         "_risk": RISKS[recipe.kind],
-        "_back": _url(request, "recipes/one", path=path),
+        "_back": cluster_url(request, "recipes/one", {"path": path}),
         "_cluster": cluster,
     }
     return answer(request, "recipe_break.html", value, status)
@@ -174,18 +178,18 @@ async def _ask(request: Request, fields: Form, error: str, status: int) -> Respo
 async def _break(request: Request, form: Form) -> Response:
     """Delete the znode of a holder, if it is the one that the user has seen."""
     site, visitor, cluster = site_of(request), visitor_of(request), cluster_of(request)
-    path, znode = _paths_in(form)
-    czxid, version = number_in(form, "czxid"), number_in(form, "version", _MOST_VERSION)
+    path, znode = path_in(form), path_in(form, "znode")
+    czxid, version = number_in(form, "czxid"), number_in(form, "version", MOST_VERSION)
     with audited(visitor, cluster.name, "break", znode, recipe=path) as record:
         async with site.connection(cluster, visitor) as connection:
             recipe = await RecipeReader(connection, site.lists).read(path)
             holder = None if recipe is None else recipe.holder_of(znode)
             if recipe is not None and holder is not None and recipe.is_breakable:
-                record["session"] = f"{holder.session:#x}"
+                record["session"] = f"{_unsigned(holder.session):#x}"
                 if (holder.czxid, holder.version) == (czxid, version):
                     await connection.client.delete(znode, version=version)
                     is_last = recipe.num_members == 1
-                    one = _url(request, "recipes/one", path=path)
+                    one = cluster_url(request, "recipes/one", {"path": path})
                     url = tree_url(request, path) if is_last else one
                     return done(request, url, deleted=znode)
         record["result"] = "conflict"
@@ -243,19 +247,6 @@ def member_values(member: Member, now_s: float, hosts: Mapping[int, str]) -> dic
         "age": age_text(now_s, asked),
         "due": "" if member.due_ms is None else time_text(member.due_ms),
     }
-
-
-def _paths_in(fields: Form) -> tuple[str, str]:
-    """Return the paths of the recipe and of the holder in a form."""
-    path, znode = fields.get("path", ""), fields.get("znode", "")
-    check_path(path)
-    check_path(znode)
-    return path, znode
-
-
-def _url(request: Request, name: str, **fields: str) -> str:
-    base = site_of(request).settings.base_path
-    return f"{base}/c/{cluster_of(request).name}/{name}?{urlencode(fields)}"
 
 
 def routes() -> list[Route]:

@@ -5,7 +5,6 @@ The URL keeps the query. Only the form starts a search, because a search costs t
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +15,7 @@ from zoolet.web.operations.operation import Handle, Operation
 from zoolet.web.operations.searching import MOST_TEXT, PLACES, SEARCH, Query, search
 from zoolet.web.pages.answers import answer
 from zoolet.web.pages.operations import is_part, operation_values, started
-from zoolet.web.pages.posting import Form, cluster_of, page, posting
+from zoolet.web.pages.posting import Form, cluster_of, cluster_url, page, posting
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.tree import check_path
 
@@ -74,7 +73,6 @@ async def _start(request: Request, form: Form) -> Response:
             return await search(handle, connection.client, query)
 
     facts = _facts(path, query.text, query.place, is_exact=query.is_exact)
-    url = f"{site.settings.base_path}/c/{cluster.name}/search?{urlencode(facts)}"
     found = site.operations.start(
         visitor,
         SEARCH,
@@ -82,7 +80,7 @@ async def _start(request: Request, form: Form) -> Response:
         path=path,
         title=f"Search for {query.text!r} in {path}",
         work=work,
-        url=url,
+        url=cluster_url(request, "search", facts),
         facts=facts,
     )
     return started(request, found)

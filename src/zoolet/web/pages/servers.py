@@ -24,7 +24,7 @@ _EPOCH_BITS: Final = 32
 CONFIG_S: Final = 3.0
 """How long the page waits for the configuration of the ensemble."""
 
-_TEMPLATES: Final = {"figures": "server_figures.html", "charts": "server_charts.html"}
+_PARTS: Final = {"figures": "server_figures.html", "charts": "server_charts.html"}
 
 _COLUMNS: Final = (
     ("Connections", "connections", ""),
@@ -70,7 +70,7 @@ async def _server(request: Request) -> Response:
         value["charts"] = [chart.value() for chart in site.history.charts(cluster.name)]
     elif part != "figures":
         value["_charts"] = site.history.markup(cluster.name)
-    return answer(request, _TEMPLATES.get(part, "server.html"), value)
+    return answer(request, "server.html", value, parts=_PARTS)
 
 
 async def _members(request: Request, cluster: Cluster) -> tuple[list[Member], str]:

@@ -11,7 +11,7 @@ from zoolet.client.connecting.answer_lines import parse_wchs, session_id_of
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.model.addresses import Address
 from zoolet.web.pages.answers import RefusedError, answer
-from zoolet.web.pages.posting import cluster_of, number_in, page
+from zoolet.web.pages.posting import cluster_of, number_in, page, start_of
 from zoolet.web.pages.site import Site, site_of
 from zoolet.web.pages.times import age_text, time_text
 from zoolet.web.servers.asking import AskError
@@ -27,11 +27,11 @@ _MOST_FILTER: Final = 200
 
 async def _sessions(request: Request) -> Response:
     site, cluster = site_of(request), cluster_of(request)
-    fields = {"start": "0", **request.query_params}
+    fields = request.query_params
     order, text = fields.get("order", "ephemerals"), fields.get("filter", "")[:_MOST_FILTER]
     if order not in ORDERS:
         raise RefusedError(400, f"order must be one of {', '.join(ORDERS)}")
-    start, servers = number_in(fields, "start"), _servers(site, cluster)
+    start, servers = start_of(request), _servers(site, cluster)
     reading, totals = await asyncio.gather(
         site.sessions.reading(cluster.name, servers), _watch_totals(site, servers)
     )
@@ -53,8 +53,7 @@ async def _sessions(request: Request) -> Response:
         "_ages": [_since(site, session) for session in shown],
         "_cluster": cluster,
     }
-    part = request.headers.get("x-part") == "sessions"
-    return answer(request, "sessions_list.html" if part else "sessions.html", value)
+    return answer(request, "sessions.html", value, parts={"sessions": "sessions_list.html"})
 
 
 async def _watch_totals(site: Site, servers: list[Address]) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +18,7 @@ from zoolet.web.operations.searching import count_of
 from zoolet.web.operations.transferring import COPY, MOVE, Options, Report
 from zoolet.web.pages.answers import RefusedError, answer
 from zoolet.web.pages.operations import started
-from zoolet.web.pages.posting import Form, cluster_of, number_in, page, posting
+from zoolet.web.pages.posting import Form, cluster_of, cluster_url, number_in, page, posting
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.tree import check_path
 from zoolet.web.settings import Cluster
@@ -185,7 +184,7 @@ async def _start(request: Request, form: Form) -> Response:
         work=work,
         total=None if total is None else total * (2 if plan.kind == "move" else 1),
         facts=plan.fields,
-        end_url=_tree_url(request, plan),
+        end_url=cluster_url(request, "tree", {"path": plan.target}, plan.goal),
     )
     return started(request, found)
 
@@ -211,11 +210,6 @@ async def _transfer(plan: _Plan, origin: AsyncClient, goal: AsyncClient, report:
             keeps_ephemerals=options.keeps_ephemerals,
             progress=report.note,
         )
-
-
-def _tree_url(request: Request, plan: _Plan) -> str:
-    base = site_of(request).settings.base_path
-    return f"{base}/c/{plan.goal.name}/tree?{urlencode({'path': plan.target})}"
 
 
 def routes() -> list[Route]:

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,7 +16,7 @@ from zoolet.model.limits import DEFAULT_MAX_FRAME_BYTES
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.web.clusters.clients import Connection
 from zoolet.web.pages.answers import EXPECTED, RefusedError, answer, status_of
-from zoolet.web.pages.posting import Form, cluster_of, number_in, page
+from zoolet.web.pages.posting import Form, cluster_of, cluster_url, number_in, page
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.times import age_text, time_text
 from zoolet.web.recipes.reading import hint
@@ -36,9 +36,7 @@ VIEWS: Final = ("text", "json", "hex")
 async def _tree(request: Request) -> Response:
     site, cluster = site_of(request), cluster_of(request)
     fields = dict(request.query_params)
-    path, root = fields.get("path", paths.ROOT), fields.get("root", paths.ROOT)
-    for checked in (path, root):
-        check_path(checked)
+    path, root = (path_in(fields, name, paths.ROOT) for name in ("path", "root"))
     value: dict[str, Any] = {
         "title": f"{path} - {cluster.name}",
         "cluster": cluster.name,
@@ -61,8 +59,7 @@ async def _tree(request: Request) -> Response:
                 value["children"] = await _first_children(request, connection, path)
     except EXPECTED as error:
         value["error"], status = str(error), status_of(error)
-    part = request.headers.get("x-part") == "znode"
-    return answer(request, "znode.html" if part else "tree.html", value, status)
+    return answer(request, "tree.html", value, status, parts={"znode": "znode.html"})
 
 
 async def _first_children(request: Request, connection: Connection, path: str) -> dict[str, Any]:
@@ -77,8 +74,7 @@ async def _children(request: Request) -> Response:
     """Answer with a part of a list of children; always as JSON."""
     site, cluster = site_of(request), cluster_of(request)
     fields = {"start": "0", "count": str(FIRST_ROWS), **request.query_params}
-    path = fields.get("path", paths.ROOT)
-    check_path(path)
+    path = path_in(fields, missing=paths.ROOT)
     start, count = number_in(fields, "start"), number_in(fields, "count", MOST_ROWS)
     try:
         async with site.connection(cluster, visitor_of(request)) as connection:
@@ -223,10 +219,16 @@ def check_path(path: str) -> None:
         raise RefusedError(400, f"the path is not valid: {reason}")
 
 
+def path_in(fields: Mapping[str, str], name: str = "path", missing: str = "") -> str:
+    """Return a field that is a path, or ``missing``; raises RefusedError as `check_path`."""
+    path = fields.get(name, missing)
+    check_path(path)
+    return path
+
+
 def tree_url(request: Request, path: str) -> str:
     """Return the URL of the page of a znode in the same cluster; its heading gets the focus."""
-    base = site_of(request).settings.base_path
-    return f"{base}/c/{cluster_of(request).name}/tree?{urlencode({'path': path})}#name"
+    return cluster_url(request, "tree", {"path": path}) + "#name"
 
 
 def routes() -> list[Route]:

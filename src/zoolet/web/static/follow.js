@@ -67,11 +67,11 @@ class Follow {
     if (!sameAcl) return this.offer("The ACL has changed.");
     const data = document.getElementById("data");
     if (news.html === null || !data) {
-      this.say("The data have changed.", true);
+      this.say("The data has changed.", true);
       return false;
     }
     data.innerHTML = news.html; // the server has escaped all data
-    this.say(this.isEdited() ? "The data have changed since you opened the form. If you save, the page"
+    this.say(this.isEdited() ? "The data has changed since you opened the form. If you save, the page"
       + " shows both values." : "", false);
     return false;
   }

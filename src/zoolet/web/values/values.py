@@ -63,7 +63,7 @@ def edited(value: Value, text: str) -> bytes | None:
         EditError: the content is not text.
     """
     if value.text is None:
-        raise EditError("the data are not text: edit them as hex")
+        raise EditError("the data is not text: edit it as hex")
     if _plain(text) == _plain(value.text):
         return value.data
     if value.locked:

@@ -12,7 +12,7 @@ from zoolet.jobs import BatchView, batch_views
 from zoolet.model import paths
 from zoolet.web.pages.answers import answer
 from zoolet.web.pages.jobs.opening import OpenQueue, opened
-from zoolet.web.pages.posting import number_in, page
+from zoolet.web.pages.posting import page, start_of
 from zoolet.web.pages.site import site_of
 from zoolet.web.pages.times import age_text, time_text
 
@@ -24,8 +24,7 @@ _BATCHES: Final = "batches"
 
 async def _batches(request: Request) -> Response:
     site = site_of(request)
-    fields = {"start": "0", **request.query_params}
-    start, text = number_in(fields, "start"), fields.get("filter", "")
+    start, text = start_of(request), request.query_params.get("filter", "")
     async with opened(request) as queue:
         parent = paths.join(queue.place.path, _BATCHES)
         try:
@@ -44,8 +43,7 @@ async def _batches(request: Request) -> Response:
         "filter": text,
         "batches": [batch_values(view, site.time_s()) for view in views],
     }
-    part = request.headers.get("x-part") == "batches"
-    return answer(request, "jobs/batches_list.html" if part else "jobs/batches.html", value)
+    return answer(request, "jobs/batches.html", value, parts={"batches": "jobs/batches_list.html"})
 
 
 async def _batch(request: Request) -> Response:
@@ -59,8 +57,7 @@ async def _batch(request: Request) -> Response:
         site.batch_readers.limit()
     value = queue.place.values("Batch")
     value |= {"batch": batch_values(view, site.time_s())}
-    part = request.headers.get("x-part") == "batch"
-    return answer(request, "jobs/batch_values.html" if part else "jobs/batch.html", value)
+    return answer(request, "jobs/batch.html", value, parts={"batch": "jobs/batch_values.html"})
 
 
 async def _views(request: Request, queue: OpenQueue, names: list[str]) -> list[BatchView]:

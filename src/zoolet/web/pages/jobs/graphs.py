@@ -1,7 +1,6 @@
 """The graph of a batch or a job: what it waits for, and what waits for it, as nested lists."""
 
 from typing import Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +26,7 @@ async def _graph(request: Request) -> Response:
         "after": found.after.as_json(),
         "unread": found.unread,
         "_name": escaped(name),
-        "_url": url_of(place, name),
+        "_url": place.graph_url(name),
         "_before": _before(place, found.before),
         "_after": _after(place, found.after),
     }
@@ -37,7 +36,7 @@ async def _graph(request: Request) -> Response:
 def _before(place: QueuePlace, node: Node) -> dict[str, Any]:
     return {
         "name": escaped(node.name),
-        "url": url_of(place, node.name),
+        "url": place.graph_url(node.name),
         "about": escaped(node.about),
         "when": escaped(node.when or ""),
         "waits": node.waits,
@@ -49,18 +48,13 @@ def _before(place: QueuePlace, node: Node) -> dict[str, Any]:
 def _after(place: QueuePlace, node: Follower) -> dict[str, Any]:
     return {
         "name": escaped(node.name),
-        "url": url_of(place, node.name),
+        "url": place.graph_url(node.name),
         "about": "",
         "when": escaped(node.when),
         "waits": node.waits,
         "children": [_after(place, one) for one in node.followers],
         "left_out": node.left_out,
     }
-
-
-def url_of(place: QueuePlace, name: str) -> str:
-    """Return the URL of the graph of a batch or a job."""
-    return place.url(f"graph/{quote(name, safe='')}")
 
 
 def routes() -> list[Route]:

@@ -63,8 +63,7 @@ async def _job(request: Request) -> Response:
     now_s = site.time_s()
     value = queue.place.values("Job") | job_values(job, now_s)
     value["why"] = why
-    part = request.headers.get("x-part") == "job"
-    return answer(request, "jobs/job_values.html" if part else "jobs/job.html", value)
+    return answer(request, "jobs/job.html", value, parts={"job": "jobs/job_values.html"})
 
 
 async def _why(request: Request, queue: OpenQueue, job: Job) -> str:

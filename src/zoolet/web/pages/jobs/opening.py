@@ -46,7 +46,7 @@ class QueuePlace:
     def url(self, part: str = "", **fields: Any) -> str:
         """Return the URL of a page of the queue, for example of ``list`` with ``state="FAILED"``.
 
-        Fields with an empty value are left out. The parts of ``part`` must be quoted (`job_url`).
+        Fields with an empty value are left out. Names in ``part`` must be quoted.
         """
         given = {} if self.root is None else {"root": self.root}
         given |= {name: str(value) for name, value in fields.items() if value not in {None, ""}}
@@ -54,9 +54,17 @@ class QueuePlace:
         url = f"{self.base}/c/{self.cluster.name}/jobs/{name}" + (f"/{part}" if part else "")
         return url + (f"?{urlencode(given)}" if given else "")
 
-    def job_url(self, name: str) -> str:
-        """Return the URL of the page of a job."""
-        return self.url(f"job/{quote(name, safe='')}")
+    def job_url(self, name: str, action: str = "") -> str:
+        """Return the URL of the page of a job, or of an action: ``/retry`` or ``/cancel``."""
+        return self.url(f"job/{quote(name, safe='')}{action}")
+
+    def batch_url(self, name: str) -> str:
+        """Return the URL of the page of a batch."""
+        return self.url(f"batch/{quote(name, safe='')}")
+
+    def graph_url(self, name: str) -> str:
+        """Return the URL of the graph of a batch or a job."""
+        return self.url(f"graph/{quote(name, safe='')}")
 
     def values(self, title: str) -> dict[str, Any]:
         """Return the values that each page of the queue has."""

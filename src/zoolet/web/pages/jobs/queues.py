@@ -15,7 +15,7 @@ from zoolet.web.jobs.reading import DEFAULT_ROOT, QUEUES_AT_ONCE, FoundChild, fi
 from zoolet.web.jobs.samples import EVERY_S, SPAN_S, Glance, SampledQueue
 from zoolet.web.pages.answers import answer
 from zoolet.web.pages.jobs.opening import QueuePlace, connected, place_of
-from zoolet.web.pages.posting import cluster_of, number_in, page
+from zoolet.web.pages.posting import cluster_of, page, start_of
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.times import age_text
 from zoolet.web.pages.tree import check_path
@@ -42,10 +42,10 @@ PROBLEMS: Final = {
 
 async def _queues(request: Request) -> Response:
     site, cluster = site_of(request), cluster_of(request)
-    fields = {"start": "0", **request.query_params}
+    fields = request.query_params
     root = fields.get("root", "") or DEFAULT_ROOT
     check_path(root)
-    start, text = number_in(fields, "start"), fields.get("filter", "")
+    start, text = start_of(request), fields.get("filter", "")
     async with site.connection(cluster, visitor_of(request)) as connection:
         if root == DEFAULT_ROOT and await connection.client.exists(root) is None:
             value: dict[str, Any] = {"total": 0, "queues": [], "is_queue": False}
@@ -106,8 +106,7 @@ async def _queue(request: Request) -> Response:
     charts = _charts(sampled, now_s)
     value["charts"] = [chart.value() for chart in charts]
     value["_charts"] = [chart.markup() for chart in charts]
-    is_part = request.headers.get("x-part") == "numbers"
-    return answer(request, "jobs/numbers.html" if is_part else "jobs/queue.html", value)
+    return answer(request, "jobs/queue.html", value, parts={"numbers": "jobs/numbers.html"})
 
 
 def _jobs(now: Glance, now_s: float) -> dict[str, Any]:

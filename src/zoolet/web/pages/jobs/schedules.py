@@ -13,7 +13,7 @@ from zoolet.jobs import ListedSchedule, Schedule
 from zoolet.web.access.audit import audited
 from zoolet.web.pages.answers import answer, done
 from zoolet.web.pages.jobs.opening import opened, place_of
-from zoolet.web.pages.posting import Form, number_in, page, posting
+from zoolet.web.pages.posting import Form, page, posting, start_of
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.times import age_text, time_text
 
@@ -22,8 +22,7 @@ AT_ONCE: Final = 50
 
 
 async def _schedules(request: Request) -> Response:
-    fields = {"start": "0", **request.query_params}
-    start = number_in(fields, "start")
+    start = start_of(request)
     async with opened(request) as queue:
         found = await queue.dispatcher.run(queue.dispatcher.schedules.all)
     now_s = site_of(request).time_s()
@@ -34,8 +33,9 @@ async def _schedules(request: Request) -> Response:
         "count": AT_ONCE,
         "schedules": [_shown(one, now_s) for one in found[start : start + AT_ONCE]],
     }
-    part = request.headers.get("x-part") == "schedules"
-    return answer(request, "jobs/schedules_list.html" if part else "jobs/schedules.html", value)
+    return answer(
+        request, "jobs/schedules.html", value, parts={"schedules": "jobs/schedules_list.html"}
+    )
 
 
 def _shown(listed: ListedSchedule, now_s: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from zoolet.jobs import Job, JobState, WorkerView, worker_list
 from zoolet.web.pages.answers import answer
 from zoolet.web.pages.jobs.opening import opened
 from zoolet.web.pages.jobs.queues import PROBLEMS
-from zoolet.web.pages.posting import number_in, page
+from zoolet.web.pages.posting import page, start_of
 from zoolet.web.pages.site import site_of
 from zoolet.web.pages.times import age_text, time_text
 
@@ -39,7 +39,7 @@ _REPORTED: Final = {
 
 async def _workers(request: Request) -> Response:
     site = site_of(request)
-    start = number_in({"start": "0", **request.query_params}, "start")
+    start = start_of(request)
     async with opened(request) as queue:
         found = await queue.dispatcher.run(worker_list, queue.dispatcher.queue, start, AT_ONCE)
     now_s = site.time_s()
@@ -53,8 +53,7 @@ async def _workers(request: Request) -> Response:
         "of_dead": [_job(job, now_s) for job in found.of_dead[:SHOWN_JOBS]],
         "num_of_dead": len(found.of_dead),
     }
-    part = request.headers.get("x-part") == "workers"
-    return answer(request, "jobs/workers_list.html" if part else "jobs/workers.html", value)
+    return answer(request, "jobs/workers.html", value, parts={"workers": "jobs/workers_list.html"})
 
 
 def _shown(worker: WorkerView, now_s: float) -> dict[str, Any]:
