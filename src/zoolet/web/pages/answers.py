@@ -3,6 +3,7 @@
 Invariant: templates escape every value.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -112,6 +113,17 @@ EXPECTED: Final = (
 """The errors that a page explains."""
 
 
+class _Json(JSONResponse):
+    """JSON of any texts: data in ZooKeeper may have halves of characters (U+D800)."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes to send."""
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:
+            return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 class RefusedError(Exception):
     """A request is refused; ``status`` is the status of the response."""
 
@@ -142,7 +154,7 @@ def answer(
     if wants_json(request):
         shown = {name: found for name, found in value.items() if not name.startswith("_")}
         shown["csrf"] = visitor.form_token
-        return JSONResponse(shown, status, headers={"Vary": "Accept"})
+        return _Json(shown, status, headers={"Vary": "Accept"})
     site = site_of(request)
     context = {
         **value,
@@ -153,7 +165,8 @@ def answer(
         "clusters": site.settings.clusters,
     }
     page = _TEMPLATES.get_template(template).render(context)
-    return HTMLResponse(page, status, headers={"Vary": "Accept, X-Part"})
+    content = page.encode("utf-8", "backslashreplace")  # it shows halves of characters
+    return HTMLResponse(content, status, headers={"Vary": "Accept, X-Part"})
 
 
 def fragment(template: str, value: Mapping[str, Any]) -> str:
