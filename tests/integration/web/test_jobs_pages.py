@@ -405,3 +405,17 @@ def test_links_have_the_base_path(server: EmbeddedServer, dispatcher: Dispatcher
             links = re.findall(r'(?:href|src|data-refresh)="(/[^"]*)"', text)
             assert f"{base}/failures" in links
             assert all(link.startswith("/tools/zk/") for link in links)
+
+
+def test_halves_of_characters_in_the_record_of_a_job(
+    web: Browser, dispatcher: Dispatcher, zk: Client
+) -> None:
+    """JSON may have them, and UTF-8 may not."""
+    request = JobRequest("m:f", None, None, {"text": "before"})
+    [job] = dispatcher.submit_batch([request]).names
+    path = f"{ROOT}/unowned/{job}"
+    data = zk.get(path).data or b""
+    zk.set(path, data.replace(b'"before"', b'"\\ud800 after"'))
+    assert "\ud800 after" in json.dumps(web.get(url_of(job)), ensure_ascii=False)
+    assert "\\ud800 after" in web.html(url_of(job))
+    assert web.get(f"{URL}/list")["jobs"]

@@ -1,5 +1,6 @@
 """Servers that stop, pause and return, and sessions that expire: the page recovers by itself."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -49,6 +50,22 @@ def test_a_server_that_is_not_there_at_the_start(own_server: EmbeddedServer) -> 
         assert "no session" in web.get("/c/local/tree?path=/", 503)["error"]
         own_server.start()
         wait_until(lambda: is_shown(web), "the page shows the znode")
+
+
+def test_only_the_first_request_waits_for_a_server_that_never_answers() -> None:
+    """The wait is far longer than the time limit of the test."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        browsing(
+            settings_of(f"127.0.0.1:{silent.getsockname()[1]}", connect_timeout_ms=1000)
+        ) as web,
+    ):
+        assert "no session within 1 s" in web.get("/c/local/tree?path=/", 503)["error"]
+        web.client.app.state.site.clients._connect_timeout_s = 1e6  # type: ignore[attr-defined]
+        for _ in range(3):
+            error = web.get("/c/local/tree?path=/", 503)["error"]
+            assert "no session within 1 s" in error
+            assert error.endswith("The page tries to connect again by itself")
 
 
 def test_a_session_that_expires(own_server: EmbeddedServer) -> None:

@@ -37,6 +37,7 @@ CALL_TIMEOUT_S: Final = 20.0
 """The time limit of one request to ZooKeeper."""
 
 _CLOSE_S: Final = 2.0
+_AGAIN_S: Final = 0.5  # the wait for a server that has not answered the last time
 _SERVED: Final = frozenset({SessionState.CONNECTED, SessionState.READ_ONLY})
 _ENDED: Final = frozenset({SessionState.CLOSED, SessionState.AUTH_FAILED})
 
@@ -119,6 +120,7 @@ class Clients:
         self._numbers = itertools.count(1)
         self._connections: dict[_Place, Connection] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._down: dict[_Place, str] = {}  # why there was no session, without credentials
 
     @asynccontextmanager
     async def use(
@@ -187,7 +189,16 @@ class Clients:
         return connection
 
     async def _wait(self, place: _Place, connection: Connection) -> None:
-        """Wait for the start, which all users of the client share."""
+        """Wait for the start, which all users of the client share.
+
+        After a start that has failed, the wait for the next one is short.
+        """
+        if place in self._down:
+            await asyncio.wait({connection.started}, timeout=_AGAIN_S)
+            if not connection.started.done():
+                raise NoServerError(
+                    detail=f"{self._down[place]}. The page tries to connect again by itself"
+                )
         try:
             await asyncio.shield(connection.started)
         except asyncio.CancelledError:
@@ -198,10 +209,13 @@ class Clients:
                 detail="the login at ZooKeeper has ended, or another one has replaced it. Load the"
                 " page again"
             ) from None
-        except (AuthFailedError, NoServerError, ZooKeeperError, OSError, ValueError):
+        except (AuthFailedError, NoServerError, ZooKeeperError, OSError, ValueError) as error:
             if self._connections.get(place) is connection:
                 self._close(place)
+            if isinstance(error, NoServerError) and place[2] is None:
+                self._down[place] = str(error)
             raise
+        self._down.pop(place, None)
 
     def _make_room(self) -> None:
         idle = [

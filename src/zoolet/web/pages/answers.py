@@ -3,6 +3,7 @@
 Invariant: templates escape every value.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -105,6 +106,17 @@ EXPECTED: Final[tuple[type[Exception], ...]] = tuple(_STATUSES)
 """The errors of ZooKeeper, of the job system and of the parts of the page."""
 
 
+class _Json(JSONResponse):
+    """JSON of any texts: data in ZooKeeper may have halves of characters (U+D800)."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes to send."""
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:
+            return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 class RefusedError(Exception):
     """A request is refused; ``status`` is the status of the response."""
 
@@ -145,7 +157,7 @@ def answer(
     if wants_json(request):
         shown = {name: found for name, found in value.items() if not name.startswith("_")}
         shown["csrf"] = visitor.form_token
-        return JSONResponse(shown, status, headers={"Vary": "Accept"})
+        return _Json(shown, status, headers={"Vary": "Accept"})
     site = site_of(request)
     context = {
         **value,
@@ -158,6 +170,9 @@ def answer(
     chosen = (parts or {}).get(request.headers.get("x-part", ""), template)
     page = _TEMPLATES.get_template(chosen).render(context)
     return HTMLResponse(page, status, headers={"Vary": "Accept, X-Part"})
+    page = _TEMPLATES.get_template(template).render(context)
+    content = page.encode("utf-8", "backslashreplace")  # it shows halves of characters
+    return HTMLResponse(content, status, headers={"Vary": "Accept, X-Part"})
 
 
 def fragment(template: str, value: Mapping[str, Any]) -> str:
