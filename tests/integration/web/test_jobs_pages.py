@@ -374,8 +374,6 @@ def test_the_server_stops_and_returns(tmp_path: Path) -> None:
         with browsing(settings_of(process.hosts, connect_timeout_ms=2000)) as web:
             web.get(f"{URL}/list")
             process.stop()
-            assert "no server of" in web.get(f"{URL}/list", 503)["error"]
-            assert "no server of" in web.html(f"{URL}/failures", 503)
             error = web.get(f"{URL}/list", 503)["error"]
             assert error.startswith(f"no session: no server of {process.hosts} answers")
             assert "no session: no server of" in web.html(f"{URL}/failures", 503)

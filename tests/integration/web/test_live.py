@@ -247,8 +247,6 @@ def log_in(client: httpx2.Client, name: str) -> dict[str, str]:
     csrf = client.get("/login", headers=JSON).json()["csrf"]
     fields = {"csrf": csrf, "name": name, "password": PASSWORDS[name]}
     assert client.post("/login", data=fields, headers=JSON).status_code == 200
-    ((name, value),) = client.cookies.items()
-    return {"Cookie": f"{name}={value}"}
     [(cookie, value)] = client.cookies.items()
     return {"Cookie": f"{cookie}={value}"}
 

@@ -169,8 +169,6 @@ def answer(
     }
     chosen = (parts or {}).get(request.headers.get("x-part", ""), template)
     page = _TEMPLATES.get_template(chosen).render(context)
-    return HTMLResponse(page, status, headers={"Vary": "Accept, X-Part"})
-    page = _TEMPLATES.get_template(template).render(context)
     content = page.encode("utf-8", "backslashreplace")  # it shows halves of characters
     return HTMLResponse(content, status, headers={"Vary": "Accept, X-Part"})
 

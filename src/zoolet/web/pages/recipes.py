@@ -42,8 +42,6 @@ MOST_SHOWN: Final = 500
 """Most recipes in one answer."""
 
 _SEARCH: Final = Kind("search for recipes", "znodes", "recipes_found.html", "Show the recipes")
-_MOST_VERSION: Final = 2**31 - 1
-_SEARCH: Final = Kind("search for recipes", "znodes", "recipes_found.html")
 _PARTS: Final = frozenset({ENTRIES, TAKEN, LOCKS, LEASES, PARTY})
 
 
