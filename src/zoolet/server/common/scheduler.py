@@ -15,6 +15,7 @@ the same factor, so that shares with small estimates are served first.
 Invariants:
 
 - an iteration does at most BUDGET_S of work plus two slices;
+- if only one share has more work, an iteration ends after a slice of it;
 - a slice ends about QUANTUM_S after its beginning, unless one request or step takes longer;
 - waiting work is done in later iterations. It gets a turn at the latest after LONGEST_WAIT_S and
   the turns of the shares that have waited longer.
@@ -274,6 +275,8 @@ class Scheduler:
                 continue
             self._virtual_us = max(self._virtual_us, share.start_us)
             now_s = self._give_turn(share, run)
+            if len(queue) == 1 and share.number and now_s - began_s >= QUANTUM_S / 2:
+                break  # no other share waits here, but requests may be in sockets
         if not self.is_stopped:
             now_s = self._give_turn_to_oldest(now_s)
         self._spent_s = now_s - began_s

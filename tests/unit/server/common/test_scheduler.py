@@ -275,6 +275,51 @@ def test_an_iteration_is_bounded_however_many_wait(loop: SimulatedLoop) -> None:
     assert max(loop.iterations_s) <= BUDGET_S + QUANTUM_S * 1.001
 
 
+def test_long_work_of_one_share_leaves_an_iteration_after_a_slice(loop: SimulatedLoop) -> None:
+    """Requests that arrive during the slice are still in their sockets."""
+    step_s = QUANTUM_S / 5
+    left = 1000
+
+    def run() -> bool:
+        nonlocal left
+        began_s = loop.now_s
+        while left and loop.now_s - began_s < QUANTUM_S:
+            loop.now_s += step_s
+            left -= 1
+        return left > 0
+
+    served_s: list[float] = []
+
+    def short() -> bool:
+        served_s.append(loop.now_s)
+        return False
+
+    loop.scheduler.add(Share("long"), run)
+    while left:
+        loop.scheduler.add(Share("short"), short)
+        loop.iterate()
+    # Two slices if the long one had the first turn, and the short one the second.
+    longest_s = 2 * (QUANTUM_S + step_s)
+    assert max(loop.iterations_s) <= longest_s
+    assert max(later - earlier for earlier, later in pairwise(served_s)) <= longest_s
+    assert not loop.scheduler.is_crowded
+
+
+def test_two_shares_with_long_work_use_the_whole_budget(loop: SimulatedLoop) -> None:
+    left = 100
+
+    def run() -> bool:
+        nonlocal left
+        loop.now_s += QUANTUM_S
+        left -= 1
+        return left > 0
+
+    for name in ("one", "other"):
+        loop.scheduler.add(Share(name), run)
+    loop.iterate()
+    assert BUDGET_S <= loop.iterations_s[0] <= BUDGET_S + QUANTUM_S * 1.001
+
+
 def test_a_task_goes_on_in_later_iterations(loop: SimulatedLoop) -> None:
     done: list[int] = []
 
