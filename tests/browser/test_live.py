@@ -115,7 +115,7 @@ def test_an_edit_is_never_lost(
     tab.get_by_label("New data").fill("mine")
     zk.set("/edited", b"theirs")
     tab.locator("#data").get_by_text("theirs").wait_for()
-    tab.get_by_text("have changed since you opened the form").wait_for()
+    tab.get_by_text("has changed since you opened the form").wait_for()
     assert tab.get_by_label("New data").input_value() == "mine"
     tab.get_by_role("button", name="Save in local").click()
     tab.get_by_role("heading", name="Conflict").wait_for()
