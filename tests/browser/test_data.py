@@ -145,7 +145,7 @@ def test_a_copy_asks_first_and_shows_its_progress(
         tab.keyboard.press("Enter")
         tab.get_by_text("Done", exact=True).wait_for()
         assert zk.count_descendants("/prod/copy") == 5000
-        tab.get_by_role("link", name="Show the znode").click()
+        tab.get_by_role("link", name="Show the copy").click()
         tab.get_by_role("heading", name="/copy", exact=True).wait_for()
         tab.locator(".cluster", has_text="prod").wait_for()
 
