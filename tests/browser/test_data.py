@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import SMALL
+from tests.support.waiting import wait_until
 from tests.support.web import PASSWORDS, settings_of, users_file
 from zoolet.client import ACL, Client, Id, Multi, Permission
 from zoolet.testing import EmbeddedServer
@@ -87,9 +88,7 @@ def test_a_search_shows_matches_while_it_runs_and_is_cancelled_by_keyboard(
     status = tab.locator(".progress p")
     first = status.inner_text()
     assert "Running" in first
-    tab.wait_for_function(
-        "first => document.querySelector('.progress p').innerText !== first", arg=first
-    )
+    wait_until(lambda: status.inner_text() != first, "the progress changes")
     assert tab.locator("progress").get_attribute("max") == "5001"
     cancel = tab.get_by_role("button", name="Cancel")
     cancel.focus()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import SMALL, Serve
+from tests.support.waiting import wait_until
 from tests.support.web import PASSWORDS, settings_of, users_file
 from zoolet.client import Client, Multi
 from zoolet.testing import EmbeddedServer
@@ -127,7 +128,8 @@ def test_an_edit_is_never_lost(
     zk.set("/edited", b"very new")
     tab.locator("#data").get_by_text("very new").wait_for()
     tab.get_by_text("Edit", exact=True).click()
-    tab.wait_for_function("document.querySelector('[name=content]').value === 'very new'")
+    edit = tab.get_by_label("New data")
+    wait_until(lambda: edit.input_value() == "very new", "the form has the newest data")
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -174,7 +176,8 @@ def test_the_page_says_that_the_user_is_logged_out(
     tab.get_by_label("Password").fill(PASSWORDS["vi"])
     tab.get_by_role("button", name="Log in").click()
     tab.get_by_text("zookeeper", exact=True).wait_for()
-    tab.wait_for_function("performance.getEntriesByType('resource').length > 0")
+    resources = "performance.getEntriesByType('resource').length"
+    wait_until(lambda: tab.evaluate(resources) > 0, "the page has loaded a resource")
     other = tab.context.new_page()
     other.goto(url)
     other.get_by_role("button", name="Log out").click()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import wait_until
+
 SCRIPT = Path(__file__).parents[2] / "src/zoolet/web/static/refresh.js"
 STYLE = SCRIPT.parent / "page.css"
 URL = "http://127.0.0.1:9/"
@@ -128,15 +130,17 @@ def test_random_parts_become_what_the_server_sends(tab: Any, answers: Answers, s
         answers.problem = {"content_type": "text/html", "body": body}
         count = len(answers.parts)
         tab.clock.run_for(1100)
-        tab.wait_for_function(
-            """body => {
+        is_shown = """body => {
               const made = document.createElement('template');
               made.innerHTML = body.replaceAll('\\n', '');
               const shown = document.getElementById('figures').innerHTML.replaceAll('\\n', '');
               return shown === made.innerHTML;
-            }""",
-            arg=body,
-        )
+            }"""
+
+        def shows(wanted: str = body, script: str = is_shown) -> bool:
+            return bool(tab.evaluate(script, wanted))
+
+        wait_until(shows, "the part is shown")
         assert len(answers.parts) > count
 
 
