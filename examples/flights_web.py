@@ -180,7 +180,7 @@ def print_start(page: Page, password: str, queue: str, logs: list[Path]) -> None
     """Print where the page is, and how to log in."""
     click.echo(f"\nThe page:  {page.url}")
     click.echo(f"Log in:    name {NAME}, password {password}")
-    click.echo(f"The queue: {page.url}c/local/tree?path={queue}")
+    click.echo(f"The queue: {page.url}c/local/jobs/{Path(queue).name}")
     click.echo(f"The logs:  {' '.join(map(str, logs))}\n")
     click.echo(
         f"A query of {len(MONTHS)} jobs starts every {_PAUSE_S:.0f} s,"
