@@ -12,6 +12,7 @@ from zoolet.server.zoo_cfg.sasl_users import UserSources
 def test_a_changed_file_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     file = tmp_path / "users"
+    file.touch(mode=0o600)
     file.write_text("bob:one\n")
     users = Users(UserSources({}, file, None, "", ""))
     users.look()
