@@ -68,7 +68,7 @@ def _all_at_once(zk: Client) -> Iterator[str]:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # the tab closes when it shows the first names
+            with contextlib.suppress(ConnectionError):  # the tab closes at the first names
                 self.wfile.write(body.encode())
 
         def log_request(self, *_: object) -> None:
