@@ -112,12 +112,13 @@ def test_records_stay_whole_whatever_destructors_do(seed: int) -> None:
 @pytest.mark.skipif(KIND != "compiled", reason="needs the compiled modules: run make setup")
 @pytest.mark.parametrize("depth", [10, *range(48, 54), 100, 101, 102])
 def test_nothing_is_written_in_front_of_an_object_deep_in_others(depth: int) -> None:
-    # CPython destroys what is 50 levels deep later, and until then links it through a header.
+    # CPython destroys what is 50 levels deep later, and until then links it through a header. So
+    # many results need new memory, in which one is in front of the other.
     size_bytes = -(-TxnResult.__basicsize__ // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-    results = {id(result): result for result in [TxnResult(1) for _ in range(300)]}
+    results = {id(result): result for result in [TxnResult(1) for _ in range(5_000)]}
     del results[next(iter(results))]  # is kept for reuse, so that those below are not
     checked = 0
-    for where in list(results)[::10]:
+    for where in list(results)[::100]:
         front = where - size_bytes
         if front not in results:
             continue
