@@ -9,9 +9,9 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-log = logging.getLogger(__name__)
+from zoolet.passwords.file_stamps import stamp_of
 
-_Marks = tuple[tuple[int, int, int] | None, ...]
+log = logging.getLogger(__name__)
 
 _LOCKED: Final = b"ENCRYPTED"
 _REASONS: Final = {
@@ -38,14 +38,14 @@ class PageCertificate:
             CertificateError: the files cannot be used.
         """
         self._files = (cert, key)
-        self._marks = self._look()
+        self._stamp = stamp_of(self._files)
         self.context = self._current = self._read()
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
         """Give a new connection the certificate of the files as they are now."""
-        if (marks := self._look()) != self._marks:
-            self._marks = marks
+        if (stamp := stamp_of(self._files)) != self._stamp:
+            self._stamp = stamp
             try:
                 self._current = self._read()
             except CertificateError as error:
@@ -74,14 +74,3 @@ class PageCertificate:
                 f"--https-cert {cert}, --https-key {key}: a file cannot be read: {error.strerror}"
             ) from None
         return context
-
-    def _look(self) -> _Marks:
-        return tuple(map(_mark_of, self._files))
-
-
-def _mark_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from zoolet.jobs.errors import SigningKeyError
+from zoolet.passwords.file_stamps import stamp_of
 from zoolet.passwords.secret_files import SecretFile, SecretFileError, read_secret_file
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,6 @@ _HOW = "a line has an id and a secret, like: 2026-11 $(openssl rand -hex 32)"
 
 KeysPath = str | os.PathLike[str]
 """The path of a file of keys."""
-
-_Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class SigningKeys:
     def __init__(self, path: KeysPath) -> None:
         self.path = Path(path).absolute()
         self._lock = threading.Lock()
-        self._stamp = self._look()
+        self._stamp = stamp_of([self.path])
         self._first, self._by_id = _read(self.path)
 
     def first(self) -> SigningKey:
@@ -74,10 +73,10 @@ class SigningKeys:
         return self._by_id.get(key_id)
 
     def _refresh(self) -> None:
-        if self._look() == self._stamp:
+        if stamp_of([self.path]) == self._stamp:
             return
         with self._lock:
-            stamp = self._look()
+            stamp = stamp_of([self.path])
             if stamp == self._stamp:
                 return
             try:
@@ -87,14 +86,6 @@ class SigningKeys:
             else:
                 log.info("read %d keys of signatures again", len(self._by_id))
             self._stamp = stamp
-
-    def _look(self) -> _Stamp:
-        """Return a value that changes when the file is replaced, written or removed."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _read(path: Path) -> tuple[SigningKey, Mapping[str, SigningKey]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from zoolet.server.common.changed_files import stamp_of
+from zoolet.passwords.file_stamps import stamp_of
 from zoolet.server.common.errors import ServerError
 
 log = logging.getLogger(__name__)

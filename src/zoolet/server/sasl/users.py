@@ -5,7 +5,7 @@ The thread of the event loop asks for secrets; another thread may read the files
 
 import logging
 
-from zoolet.server.common.changed_files import stamp_of
+from zoolet.passwords.file_stamps import stamp_of
 from zoolet.server.zoo_cfg.sasl_users import Secret, UsersError, UserSources
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from zoolet.passwords.file_stamps import Stamp, stamp_of
 from zoolet.passwords.hashes import NOBODYS_HASH, PasswordHash, parse_hash
 from zoolet.passwords.secret_files import SecretFileError, read_secret_file
 
@@ -114,27 +115,18 @@ class UsersFile:
             UsersError: the file cannot be used.
         """
         self._path = path
-        self._mark = self._look()
+        self._stamp: Stamp = () if path is None else stamp_of([path])
         self._users = NO_USERS if path is None else read_users(path)
 
     def current(self) -> Users:
         """Return the users, from the file as it is now."""
-        if self._path is not None and (mark := self._look()) != self._mark:
-            self._mark = mark
+        if self._path is not None and (stamp := stamp_of([self._path])) != self._stamp:
+            self._stamp = stamp
             try:
                 self._users = read_users(self._path)
             except UsersError as error:
                 log.error("%s. The users before this change stay.", error)  # noqa: TRY400 -- no bug
         return self._users
-
-    def _look(self) -> tuple[int, int, int] | None:
-        if self._path is None:
-            return None
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def check_password(users: Users, name: str, password: str) -> bool:
