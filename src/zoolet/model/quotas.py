@@ -17,7 +17,7 @@ HARD_BYTES: Final = "byteHardLimit"
 UNLIMITED: Final = -1
 
 _MAX_TEXT_BYTES: Final = 1024
-"""Later bytes in a quota's znode are ignored, because each write must parse the text."""
+"""Later bytes in a quota's znode are ignored, so that a client cannot make the parsing slow."""
 _PAIRS = re.compile("[,;]+")
 _NUMBER = re.compile("[+-]?[0-9]{1,19}")
 

@@ -8,7 +8,6 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final
 
 from zoolet.jobs import (
@@ -81,7 +80,12 @@ class Histories:
             )
         if self._pool is None:
             self._pool = ThreadPoolExecutor(THREADS, "zoolet-history")
-        work = partial(self._search, store, root, wanted, limit, after)
+        url = self._urls[store]
+
+        def work() -> Page:
+            found = self._store(url)
+            return found.page(root, wanted, limit=limit, after=after, timeout_s=SEARCH_S)
+
         self._num_searches += 1
         search = asyncio.get_running_loop().run_in_executor(self._pool, work)
         search.add_done_callback(self._note_end)
@@ -98,19 +102,12 @@ class Histories:
         if not search.cancelled():
             search.exception()  # nobody may wait for it any more
 
-    def _search(
-        self,
-        store: str,
-        root: str,
-        wanted: HistoryFilter,
-        limit: int,
-        after: HistoryPosition | None,
-    ) -> Page:
+    def _store(self, url: str) -> HistoryStore:
         with self._lock:
-            found = self._stores.get(store)
+            found = self._stores.get(url)
             if found is None:
-                found = self._stores[store] = HistoryStore(self._urls[store])
-        return found.page(root, wanted, limit=limit, after=after, timeout_s=SEARCH_S)
+                found = self._stores[url] = HistoryStore(url)
+            return found
 
     def close(self) -> None:
         """Close the connections to the databases; searches that run end by their time limit."""

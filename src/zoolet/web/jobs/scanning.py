@@ -9,7 +9,7 @@ during a search may be missed, or found twice.
 import asyncio
 import bisect
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -32,6 +32,9 @@ from zoolet.web.jobs.reading import MOST_NAMES
 
 PLACES: Final = (Place.OWNED, Place.UNOWNED, Place.DEFERRED, Place.DONE)
 """The order in which places are searched."""
+
+FIELDS: Final = ("state", "task", "dataset", "batch", "error")
+"""The fields of a filter in URLs and forms; an empty one selects all jobs."""
 
 MOST_READ: Final = 2000
 """Most jobs that one search reads, if nothing else is said."""
@@ -236,6 +239,11 @@ def _some_at_a_time(names: Iterator[JobName], dataset: str | None) -> Iterator[_
             part, looked = [], 0
     if looked:
         yield _Part(part, last)
+
+
+def fields_of(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of a filter in a URL or a form; missing ones are empty."""
+    return {name: given.get(name, "") for name in FIELDS}
 
 
 def filter_of(values: dict[str, str]) -> JobFilter:

@@ -28,7 +28,7 @@ from zoolet.jobs import (
 )
 from zoolet.web.access.audit import audited
 from zoolet.web.jobs.reading import open_queue
-from zoolet.web.jobs.scanning import filter_of
+from zoolet.web.jobs.scanning import fields_of, filter_of
 from zoolet.web.operations.operation import Handle, Kind, OperationError, Work
 from zoolet.web.pages.answers import RefusedError, answer, done
 from zoolet.web.pages.jobs.opening import OpenQueue, QueuePlace, opened, place_of
@@ -36,9 +36,6 @@ from zoolet.web.pages.operations import started
 from zoolet.web.pages.posting import Form, cluster_of, number_in, page, posting
 from zoolet.web.pages.site import site_of, visitor_of
 from zoolet.web.pages.times import age_text, time_text
-
-FIELDS: Final = ("state", "task", "dataset", "batch", "error")
-"""The fields of a filter in URLs and forms; an empty one selects all jobs."""
 
 _COUNT: Final = Kind("count jobs", "jobs", "jobs/counted.html", "Show the znode of the queue")
 _CHANGES: Final = {
@@ -51,7 +48,7 @@ _LAST_MS: Final = 253_402_300_799_999  # the end of the year 9999
 async def _changes(request: Request) -> Response:
     """Show the form of a change, the pauses, and changes that were interrupted."""
     given = dict(request.query_params)
-    fields = {name: given.get(name, "") for name in FIELDS}
+    fields = fields_of(given)
     filter_of(fields)
     change = _change_in({"change": given.get("change", "") or JobChange.RETRY})
     async with opened(request) as queue:
@@ -92,7 +89,7 @@ def _filter_values(selected: JobFilter) -> dict[str, Any]:
 
 async def _count(request: Request, form: Form) -> Response:
     """Start to count the jobs; the page of this operation then has the form of the change."""
-    change, selected = _change_in(form), filter_of(_fields_in(form))
+    change, selected = _change_in(form), filter_of(fields_of(form))
     place = place_of(request)
 
     async def work(handle: Handle) -> dict[str, Any]:
@@ -110,7 +107,7 @@ async def _count(request: Request, form: Form) -> Response:
         return {
             "queue": place.path,
             "change": change,
-            "filter": {name: form.get(name, "") for name in FIELDS},
+            "filter": fields_of(form),
             "text": escaped(str(selected)),
             "jobs": found.jobs,
             "left_out": seen.skipped,
@@ -123,7 +120,7 @@ async def _count(request: Request, form: Form) -> Response:
 
 async def _change(request: Request, form: Form) -> Response:
     """Start a change of the jobs that were counted."""
-    change, selected = _change_in(form), filter_of(_fields_in(form))
+    change, selected = _change_in(form), filter_of(fields_of(form))
     counted = number_in(form, "jobs")
     work = _making(request, change, selected, number_in(form, "at_ms", _LAST_MS), counted)
     place = place_of(request)
@@ -317,10 +314,6 @@ def _change_in(form: Form) -> JobChange:
     if text not in set(JobChange):
         raise RefusedError(400, f"change must be one of {', '.join(JobChange)}")
     return JobChange(text)
-
-
-def _fields_in(form: Form) -> dict[str, str]:
-    return {name: form.get(name, "") for name in FIELDS}
 
 
 def routes() -> list[Route]:

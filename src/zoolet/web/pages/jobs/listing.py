@@ -8,7 +8,14 @@ from starlette.routing import Route
 
 from zoolet.console.texts import duration, escaped
 from zoolet.jobs import Job, JobState, attempt_duration_ms
-from zoolet.web.jobs.scanning import Search, filter_of, first_jobs, parse_position, places_of
+from zoolet.web.jobs.scanning import (
+    Search,
+    fields_of,
+    filter_of,
+    first_jobs,
+    parse_position,
+    places_of,
+)
 from zoolet.web.pages.answers import answer
 from zoolet.web.pages.jobs.opening import opened
 from zoolet.web.pages.posting import page
@@ -17,9 +24,6 @@ from zoolet.web.pages.times import age_text, time_text
 
 AT_ONCE: Final = 50
 """Most jobs on one page."""
-
-FIELDS: Final = ("state", "task", "dataset", "batch", "error")
-"""The fields of a filter in URLs and forms; an empty one selects all jobs."""
 
 _SUMMARY: Final = (
     "task", "dataset", "groupid", "state", "attempts", "max_attempts", "priority", "batch",
@@ -30,7 +34,7 @@ _SUMMARY: Final = (
 async def _list(request: Request) -> Response:
     site = site_of(request)
     given = dict(request.query_params)
-    fields = {name: given.get(name, "") for name in FIELDS}
+    fields = fields_of(given)
     wanted = filter_of(fields)
     places = places_of(wanted.state)
     after = parse_position(given.get("after", ""), places)
