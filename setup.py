@@ -4,6 +4,7 @@ Otherwise the wheel contains only the sources and has the tag py3-none-any. They
 slowly. A compiler that is available must not fail: then the build stops.
 """
 
+import importlib.util
 import os
 import re
 import shlex
@@ -91,24 +92,24 @@ def missing_tool() -> str | None:
     return None
 
 
-def compiled_modules() -> list[Extension]:
-    """Return the modules to compile: none if a tool is missing or ZOOLET_PURE_PYTHON is set."""
+def can_compile() -> bool:
+    """Return whether modules can and should be compiled; report a missing tool."""
     if os.environ.get("ZOOLET_PURE_PYTHON"):
-        return []
-    try:
-        from mypyc.build import mypycify  # noqa: PLC0415 -- it may be missing
-    except ImportError:
-        missing: str | None = "mypyc"
-    else:
-        missing = missing_tool()
+        return False
+    missing = missing_tool() if importlib.util.find_spec("mypyc") else "mypyc"
     if missing is not None:
         sys.stderr.write(f"zoolet: {missing} is missing, so this build is pure Python.\n")
-        return []
+    return missing is None
+
+
+def of_mypyc() -> list[Extension]:
+    """Return the extensions that mypyc makes of the modules in the list."""
+    from mypyc.build import mypycify  # noqa: PLC0415 -- it may be missing
+
     options = ["--ignore-missing-imports", "--no-warn-unused-ignores"]
-    sources = compiled_sources(Path("src/zoolet"))
     # The job system has an extension of its own: a server would load its code in vain.
     groups: dict[str, list[str]] = {"zoolet": [], "zoolet_jobs": []}
-    for source in sources:
+    for source in compiled_sources(Path("src/zoolet")):
         groups["zoolet_jobs" if "jobs" in Path(source).parts else "zoolet"].append(source)
     extensions: list[Extension] = []
     for name, group in groups.items():
@@ -118,6 +119,19 @@ def compiled_modules() -> list[Extension]:
         text = corrected(generated)
         if text != generated:  # else it is not to be compiled again
             source.write_text(text)
+    return extensions
+
+
+def written_in_c() -> list[Extension]:
+    """Return the extension that is written in C (docs/decisions/0118-writer-thread.md)."""
+    if sys.platform != "linux":
+        return []  # elsewhere, no event descriptor reports the end of a write
+    return [Extension("zoolet.storage.writer_thread", ["src/zoolet/storage/writer_thread.c"])]
+
+
+def compiled_modules() -> list[Extension]:
+    """Return the modules to compile; none if this is impossible or not wanted."""
+    extensions = [*of_mypyc(), *written_in_c()] if can_compile() else []
     for extension in extensions:
         # What is not exported is inlined, and called without a table: reads are 12% faster. No C++
         # exception passes through C, so the tables for one need not be in memory (0.2 MB). Debug

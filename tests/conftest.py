@@ -122,8 +122,9 @@ def pytest_configure(config: pytest.Config) -> None:
     stamp = Path(__file__).parents[1] / ".venv" / ".compiled"
     remedy = "run make setup to compile it, or make pure to run the sources"
     for compiled in package.parent.rglob("*.so"):
-        source = compiled.with_name(compiled.name.partition(".")[0] + ".py")
-        if not source.exists():
+        stem = compiled.with_name(compiled.name.partition(".")[0])
+        source = next(filter(Path.exists, map(stem.with_suffix, (".c", ".py"))), None)
+        if source is None:
             pytest.exit(f"{compiled} has no source: {remedy}", 2)
         if not stamp.exists() or source.stat().st_mtime > stamp.stat().st_mtime:
             pytest.exit(f"{source} is newer than what was compiled of it: {remedy}", 2)

@@ -18,6 +18,7 @@ from zoolet.process.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, g
 from zoolet.server.auditing import Auditing
 from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
 from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.common.log_thread import LogThread
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.connections.batches import Batch
 from zoolet.server.endpoints import Endpoints
@@ -103,7 +104,7 @@ class Server:
         self._processor: RequestProcessor
         self._commit: GroupCommit
         self._txn_log: TxnLog
-        self._thread: DiskThread
+        self._thread: LogThread
         self._snapshotter: Snapshotter
         self._retention = Retention(self._disk, self._directories, config.storage.kept_snapshots)
         self._endpoints: Endpoints
@@ -121,11 +122,11 @@ class Server:
             self._prepare_files()
             self._auditing.begin(started)
             self._recover()
-            self._thread = DiskThread(loop, "zoolet-log")
+            self._thread = LogThread(loop)
             started.callback(self._thread.stop)
             self._snapshot_thread = DiskThread(loop, "zoolet-snapshot")
             started.callback(self._snapshot_thread.stop)
-            self._build(loop, self._thread, self._snapshot_thread)
+            self._build(loop)
             if self._config.observer is None:
                 self._processor.local.sessions.end_ownerless_ephemerals()
             started.callback(self._snapshotter.stop)
@@ -306,9 +307,7 @@ class Server:
             gc.enable()
         gc.freeze()
 
-    def _build(
-        self, loop: asyncio.AbstractEventLoop, thread: DiskThread, snapshot_thread: DiskThread
-    ) -> None:
+    def _build(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self._config
         scheduler = self._scheduler = Scheduler(loop.call_soon)
         self._snapshot_share = Share("beginning a snapshot")
@@ -320,7 +319,7 @@ class Server:
         )
         self._commit = GroupCommit(
             self._txn_log,
-            thread,
+            self._thread,
             loop,
             self._machine.zxid,
             self._failures.log_failed,
@@ -329,6 +328,7 @@ class Server:
             _LARGEST_TXN_BYTES if config.observer else config.rules.max_txn_bytes,
             scheduler,
             self._auditing.write,
+            self._thread.write,
         )
         self._failures.handle_callbacks(self._commit.stop)
         self._processor = RequestProcessor(
@@ -345,7 +345,7 @@ class Server:
         self._snapshotter = Snapshotter(
             config,
             self._disk,
-            snapshot_thread,
+            self._snapshot_thread,
             self._commit.when_durable,
             self._clock.monotonic_ms,
             self._processor.stats.snapshots,

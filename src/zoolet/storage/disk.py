@@ -29,7 +29,11 @@ _MOST_LOCK_TRIES = 1000
 
 
 class DiskFile:
-    """A file that is written from its start to its end."""
+    """A file that is written from its start to its end.
+
+    Attributes:
+        path: the path of the file.
+    """
 
     def __init__(self, path: Path, *, synced: bool = False) -> None:
         """Create the file, which must not exist.
@@ -42,9 +46,16 @@ class DiskFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         if synced:
             flags |= system_calls.SYNCED_WRITES or 0
-        self._path = path
+        self.path = path
         self._syncs_itself = synced and system_calls.SYNCED_WRITES is None
         self._fd = os.open(path, flags, FILE_MODE)
+
+    @property
+    def writable_fd(self) -> int | None:
+        """The descriptor, if writing all bytes to it does all that ``write`` does; else None."""
+        if type(self).write is not DiskFile.write or self._syncs_itself:
+            return None
+        return self._fd
 
     def write(self, data: bytes) -> None:
         """Write all of ``data`` after the last write."""
@@ -55,7 +66,7 @@ class DiskFile:
             if self._syncs_itself:
                 system_calls.sync_data(self._fd)
         except OSError as error:
-            error.filename = str(self._path)
+            error.filename = str(self.path)
             raise
 
     def preallocate(self, size_bytes: int) -> bool:
@@ -63,18 +74,18 @@ class DiskFile:
 
         Returns False if the system or the file system cannot do this; the file is then unchanged.
         """
-        with _naming(self._path):
+        with _naming(self.path):
             return system_calls.preallocate(self._fd, size_bytes)
 
     def truncate(self, size_bytes: int) -> None:
         """Durably cut the file to ``size_bytes``; the offset of the next write does not change."""
-        with _naming(self._path):
+        with _naming(self.path):
             os.ftruncate(self._fd, size_bytes)
             system_calls.sync(self._fd)
 
     def sync(self) -> None:
         """Return when all written bytes are on disk."""
-        with _naming(self._path):
+        with _naming(self.path):
             system_calls.sync_data(self._fd)
 
     def close(self) -> None:

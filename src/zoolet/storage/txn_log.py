@@ -114,6 +114,20 @@ class TxnLog:
         if is_new:
             self._disk.sync_directory(self._directory)
 
+    def file_for(self, size_bytes: int) -> DiskFile | None:
+        """Return the file if one write of this number of bytes does all that ``append`` would do.
+
+        The caller writes whole records to its ``writable_fd`` instead, and calls ``count_written``.
+        None if ``append`` would also make the file or let it grow.
+        """
+        needed_bytes = self._position + size_bytes
+        must_grow = needed_bytes > self._allocated_bytes and self._preallocate_bytes > 0
+        return None if must_grow else self._file
+
+    def count_written(self, size_bytes: int) -> None:
+        """Count bytes that the caller writes to the file of ``file_for``."""
+        self._position += size_bytes
+
     def _preallocate(self, file: DiskFile, needed_bytes: int) -> int:
         """Grow the file to a multiple of the step; return the new size.
 

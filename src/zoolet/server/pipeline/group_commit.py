@@ -11,6 +11,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
@@ -28,6 +29,9 @@ _RELEASED_AT_ONCE_BYTES: Final = 1 << 20
 """If a batch holds more bytes, the bytes above this limit are sent in several steps."""
 
 _RELEASED_BYTES_PER_US: Final = 1024
+
+WriteUnlocked = Callable[[int, bytes, Callable[[Exception | None, float], None]], bool]
+"""The type of ``LogThread.write``."""
 
 
 @final
@@ -53,6 +57,7 @@ class GroupCommit:
         max_txn_bytes: int,
         scheduler: Scheduler,
         write_audit: "Callable[[list[AuditRecord]], None] | None" = None,
+        write_unlocked: WriteUnlocked | None = None,
     ) -> None:
         """Begin with an empty batch.
 
@@ -67,6 +72,7 @@ class GroupCommit:
             scheduler: shares the event loop's thread; runs the release of many bytes in steps.
             write_audit: writes the records of a synced batch to the audit log, on the log thread;
                 an exception is passed to ``on_failure``. None if there is no audit log.
+            write_unlocked: ``LogThread.write``; None if the log thread must do all writes.
         """
         self.collecting = Batch(0)
         self.syncing: Batch | None = None
@@ -81,6 +87,7 @@ class GroupCommit:
         self._flush_is_scheduled = False
         self._is_stopped = False
         self._write_audit = write_audit
+        self._write_unlocked = write_unlocked
         self._scheduler = scheduler
         self._share = Share("sending replies")
         self._to_release: deque[Hold] = deque()
@@ -166,7 +173,32 @@ class GroupCommit:
             return
         self.syncing = batch
         self.collecting = Batch(batch.number + 1)
-        self._log_thread.submit(functools.partial(self._append, batch), self._synced)
+        if not self._begin_write(batch):
+            self._log_thread.submit(functools.partial(self._append, batch), self._synced)
+
+    def _begin_write(self, batch: Batch) -> bool:
+        """Have a batch written without the interpreter lock; return False if this is impossible.
+
+        Only the log thread can do more than one write, as for the first batch of a file.
+        """
+        if self._write_unlocked is None or batch.audited:
+            return False
+        records = batch.records.getvalue()
+        file = self._log.file_for(len(records))
+        if file is None or file.writable_fd is None:
+            return False
+        done = functools.partial(self._written, file.path)
+        if not self._write_unlocked(file.writable_fd, records, done):
+            return False
+        self._log.count_written(len(records))
+        return True
+
+    def _written(self, path: Path, failure: Exception | None, took_s: float) -> None:
+        if isinstance(failure, OSError):
+            failure.filename = str(path)
+        if self.syncing is not None:
+            self.syncing.sync_ms = round(took_s * 1000)
+        self._synced(failure)
 
     def _append(self, batch: Batch) -> None:
         """Write and sync a batch; runs on the log thread."""
