@@ -17,6 +17,7 @@ import zoolet
 from tests.support import hanging, on_observer, skips
 from tests.support.apache import require_apache
 from tests.support.ensemble import ApacheEnsemble, new_observer
+from tests.support.reused_servers import ReusedServers
 from zoolet.model.build import KIND
 from zoolet.testing import ApacheServer, ServerProcess
 from zoolet.testing.servers.apache import DEBIAN_JARS
@@ -184,14 +185,37 @@ def hosts_in(
         yield hosts
 
 
+@pytest.fixture(scope="session")
+def reused_servers() -> Iterator[ReusedServers]:
+    """The servers that tests use one after the other."""
+    with contextlib.closing(ReusedServers()) as reused:
+        yield reused
+
+
 @pytest.fixture
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
-    """A running server with an empty data directory; it must log no traceback."""
+def reuses_server() -> bool:
+    """Whether ``server`` may be one that earlier tests have used; see the conftest of a folder."""
+    return False
+
+
+@pytest.fixture
+def server(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    reused_servers: ReusedServers,
+    reuses_server: bool,
+) -> Iterator[ServerProcess]:
+    """A running server with an empty tree; it must log no traceback."""
     if request.config.getoption(on_observer.OPTION):
         with request.getfixturevalue("observed").observer(tmp_path / "server") as observer:
             yield observer
         return
-    with ServerProcess(tmp_path / "server") as running:
+
+    def new() -> ServerProcess:
+        return ServerProcess(request.getfixturevalue("tmp_path_factory").mktemp("server"))
+
+    own = ServerProcess(tmp_path / "server") if not reuses_server else None
+    with own or reused_servers.lend("server", new) as running:
         yield running
     assert "Traceback" not in running.log, running.log
 
@@ -207,18 +231,24 @@ def client(server: ServerProcess) -> Iterator[Any]:
 
 
 @pytest.fixture(params=["zoolet", "apache"])
-def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExternalServer]:
-    """A running zoolet, then a running Apache ZooKeeper, with everything that may be turned on."""
+def any_server(
+    request: pytest.FixtureRequest, tmp_path: Path, reused_servers: ReusedServers
+) -> Iterator[ExternalServer]:
+    """A running zoolet, then a running Apache ZooKeeper, with everything that may be turned on.
+
+    Their trees are empty; earlier tests may have used them. A test may stop or change them.
+    """
     if request.config.getoption(on_observer.OPTION):
         with request.getfixturevalue("observed").observer(tmp_path / "server") as observer:
             yield observer
         return
     settings = {"extendedTypesEnabled": "true", "enforceQuota": "true"}
-    running: ExternalServer
-    if request.param == "zoolet":
-        running = ServerProcess(tmp_path / "server", settings)
-    else:
-        jars = request.getfixturevalue("apache_jars")
-        running = ApacheServer(tmp_path / "server", jars, settings)
-    with running:
+
+    def new() -> ExternalServer:
+        directory = request.getfixturevalue("tmp_path_factory").mktemp("server")
+        if request.param == "zoolet":
+            return ServerProcess(directory, settings)
+        return ApacheServer(directory, request.getfixturevalue("apache_jars"), settings)
+
+    with reused_servers.lend(request.param, new) as running:
         yield running

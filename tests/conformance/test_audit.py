@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.model.codes import OpCode
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.apache import DEBIAN_JARS, QUICK_START
 from zoolet.testing.servers.process import ExternalServer
 from zoolet.wire.jute import INT, LONG, pack_acl, pack_buffer, pack_ustring
 
@@ -180,6 +180,7 @@ def both(
     (directory / "2.properties").write_text(LOG4J2.replace("FILE", str(log)))
     options = (
         "-Xmx512m",
+        *QUICK_START,
         f"-Dlog4j.configuration=file:{directory}/1.properties",
         f"-Dlog4j2.configurationFile={directory}/2.properties",
     )

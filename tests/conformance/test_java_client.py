@@ -154,7 +154,7 @@ def run_java_shell(jars: Path, hosts: str, script: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return completed.stdout

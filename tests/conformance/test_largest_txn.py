@@ -14,6 +14,7 @@ from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.limits import max_txn_bytes_of
 from zoolet.storage.txn_log import encode_log_record, read_raw_records
 from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.servers.apache import QUICK_START
 from zoolet.testing.servers.process import ExternalServer
 
 MAX_FRAME_BYTES = 4096
@@ -78,7 +79,7 @@ def test_apache_reads_no_larger_txn_back(tmp_path: Path, apache_jars: Path) -> N
 
 def apache_at(directory: Path, jars: Path, max_frame_bytes: int) -> ApacheServer:
     # Apache takes jute.maxbuffer from the command line only.
-    options = ("-Xmx512m", "-XX:+UseSerialGC", f"-Djute.maxbuffer={max_frame_bytes}")
+    options = ("-Xmx512m", *QUICK_START, f"-Djute.maxbuffer={max_frame_bytes}")
     return ApacheServer(directory, jars, java_options=options)
 
 

@@ -15,7 +15,7 @@ from tests.support.sasl import PROVIDER, REALM, SERVICE, ids_of, log_in, sasl, t
 from zoolet.model.acl import ACL, Id
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.apache import DEBIAN_JARS, QUICK_START
 from zoolet.testing.servers.process import ExternalServer
 from zoolet.wire.digest_md5 import DigestClient
 from zoolet.wire.jute import pack_buffer, pack_ustring
@@ -288,6 +288,7 @@ def run_shell(started: Started, jaas: Path, section: str, script: str) -> str:
     """Return what zkCli of Debian prints."""
     jars = require_apache(DEBIAN_JARS)
     options = [
+        *QUICK_START,
         f"-Djava.security.auth.login.config={jaas}",
         f"-Dzookeeper.sasl.clientconfig={section}",
     ]
@@ -297,7 +298,7 @@ def run_shell(started: Started, jaas: Path, section: str, script: str) -> str:
         input=script,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return found.stdout

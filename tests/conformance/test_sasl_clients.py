@@ -45,7 +45,7 @@ from zoolet.client import ACL, AsyncClient, Client, ClientOptions, Credential
 from zoolet.client.connecting.tls_files import TlsFiles
 from zoolet.model.acl import Id
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
-from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.apache import DEBIAN_JARS, QUICK_START
 from zoolet.testing.servers.process import ExternalServer
 
 OTHER = f"other/localhost@{REALM}"
@@ -111,7 +111,7 @@ def digest_pair(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     directory = tmp_path_factory.mktemp("digest")
     jaas = directory / "jaas.conf"
     jaas.write_text(USERS)
-    options = ("-Xmx512m", "-XX:+UseSerialGC", f"-Djava.security.auth.login.config={jaas}")
+    options = ("-Xmx512m", *QUICK_START, f"-Djava.security.auth.login.config={jaas}")
     with pair_of(directory, apache_jars, jaas, options, "bob") as pair:
         yield pair
 
@@ -124,7 +124,7 @@ def outcome_of(client: str, hosts: str, login: Any, user: str, **environment: st
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.stdout, done.stderr
@@ -266,8 +266,8 @@ def shell_output(hosts: str, user: str, options: Mapping[str, str], **environmen
     jars = require_apache(DEBIAN_JARS)
     properties = [f"-D{name}={value}" for name, value in options.items()]
     done = subprocess.run(
-        ["java", *properties, "-cp", f"{jars}/*", "org.apache.zookeeper.ZooKeeperMain",
-         "-timeout", "5000", "-server", hosts],
+        ["java", *QUICK_START, *properties, "-cp", f"{jars}/*",
+         "org.apache.zookeeper.ZooKeeperMain", "-timeout", "5000", "-server", hosts],
         input=SCRIPT.replace("USER", user),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -352,7 +352,7 @@ def secure(
     ca, store = tmp_path / "ca.pem", tmp_path / "store.pem"
     authority.cert_pem.write_to_path(ca)
     write_store(store, authority.issue_cert("localhost", "127.0.0.1"))
-    options: tuple[str, ...] = ("-Xmx512m", "-XX:+UseSerialGC")
+    options: tuple[str, ...] = ("-Xmx512m", *QUICK_START)
     if mechanism == "kerberos":
         realm = request.getfixturevalue("realm")
         keytab = realm.write_keytab(tmp_path / "server.keytab", SERVER)

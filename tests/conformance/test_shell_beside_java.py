@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.servers.apache import release_of
+from zoolet.testing.servers.apache import QUICK_START, release_of
 from zoolet.testing.servers.process import ExternalServer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "shell.md").read_text()
@@ -278,7 +278,7 @@ def test_both_return_the_same(tmp_path: Path, apache_jars: Path) -> None:
         for words, status in ((["ls", "/"], 0), (["get", "/missing"], 1), (["nonsense"], 127)):
             for shell in (java_shell(apache_jars), OUR_SHELL):
                 command = [*shell, "-server", server.hosts, *words]
-                completed = subprocess.run(command, capture_output=True, timeout=60, check=False)
+                completed = subprocess.run(command, capture_output=True, timeout=240, check=False)
                 assert completed.returncode == status, (shell, words)
 
 
@@ -304,7 +304,8 @@ def assert_the_same(server: ExternalServer, jars: Path) -> None:
 
 
 def java_shell(jars: Path) -> list[str]:
-    return ["java", "-cp", f"{jars}/*", "org.apache.zookeeper.ZooKeeperMain", "-waitforconnection"]
+    main = "org.apache.zookeeper.ZooKeeperMain"
+    return ["java", *QUICK_START, "-cp", f"{jars}/*", main, "-waitforconnection"]
 
 
 def run(shell: list[str], hosts: str, root: str, lines: list[str]) -> Printed:

@@ -30,7 +30,7 @@ def run(*command: object, given: str = "") -> str:
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr

@@ -30,7 +30,7 @@ from tests.support.secure import (
 from tests.support.waiting import wait_until
 from zoolet.model.codes import OpCode
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
-from zoolet.testing.servers.apache import release_of
+from zoolet.testing.servers.apache import QUICK_START, release_of
 from zoolet.testing.servers.process import ExternalServer
 from zoolet.wire.jute import pack_ustring
 
@@ -317,20 +317,22 @@ def run_shell(secured: Secured, jars: Path, port: int, script: str) -> str:
         [
             "java",
             "-Xmx128m",
-            "-XX:+UseSerialGC",
+            *QUICK_START,
             *(f"-D{name}={value}" for name, value in options.items()),
             "-cp",
             f"{jars}/*",
             "org.apache.zookeeper.ZooKeeperMain",
+            # Otherwise a command fails that comes before localhost's first address has refused.
+            "-waitforconnection",
             "-timeout",
-            "10000",
+            "30000",
             "-server",
             f"localhost:{port}",
         ],
         input=script,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return found.stdout

@@ -105,7 +105,7 @@ async def nap(number: int, s: float) -> int:
 
 @task(name=f"{MODULE}:squares", batch=20, batch_wait_ms=30, max_attempts=5)
 def squares(items: list[int]) -> list[int | Exception]:
-    note("squares", count=len(items))
+    note("squares", count=len(items), worker=os.environ.get("SOAK_WORKER"))
     return [ValueError(f"negative {item}") if item < 0 else item * item for item in items]
 
 

@@ -229,8 +229,10 @@ def test_tasks_that_are_never_together(stage: Stage) -> None:
     assert problems(AsyncTasks(stage)) != []
     write(stage, "naps", {"what": "started"}, *alone)
     assert problems(AsyncTasks(stage)) == []
-    write(stage, "squares", *([{"count": 1}] * (ENOUGH + 1)))
-    assert problems(BatchedTasks(stage)) != []
+    for worker, count, is_wrong in (("async", 1, True), ("busy", 1, False), ("busy", 2, True)):
+        call = {"count": count, "worker": f"{worker}w4-1"}
+        write(stage, "squares", *([call] * (ENOUGH + 1)))
+        assert (problems(BatchedTasks(stage)) != []) is is_wrong
     write(stage, "gpu", {"worker": "asyncw4-1"})
     assert problems(Attempts(stage)) != []
 

@@ -20,7 +20,7 @@ from zoolet.client.asyncio_client.methods import AsyncRequests
 from zoolet.client.thread_client.methods import Requests
 from zoolet.testing import EmbeddedServer
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 """The longest wait of a test for something that must happen."""
 
 OPTIONS = ClientOptions(session_timeout_ms=10_000, connect_timeout_s=10, call_timeout_s=20)
@@ -130,7 +130,7 @@ async def clients_of(kind: str) -> AsyncIterator[Clients]:
         yield Clients(kind, stack)
 
 
-def run(main: Coroutine[Any, Any, None], limit_s: float = 100.0) -> None:
+def run(main: Coroutine[Any, Any, None], limit_s: float = 250.0) -> None:
     """Run a scenario; it must end in time."""
 
     async def limited() -> None:

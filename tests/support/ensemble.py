@@ -10,6 +10,7 @@ from typing import Self
 
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.testing import ApacheServer, ServerProcess
+from zoolet.testing.servers.apache import QUICK_START
 from zoolet.testing.servers.base import ADDRESS, ReservedPort
 from zoolet.testing.servers.process import ExternalServer
 
@@ -64,7 +65,7 @@ class _NewMember(Member):
 
 def options_of_java(heap_mib: int) -> tuple[str, ...]:
     """Return the options of a Java machine that may use ``heap_mib`` MiB for its objects."""
-    return (f"-Xmx{heap_mib}m", "-XX:+UseSerialGC")
+    return (f"-Xmx{heap_mib}m", *QUICK_START)
 
 
 class CreatedMember(Member):

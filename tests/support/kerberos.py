@@ -21,6 +21,7 @@ import pytest
 from tests.support.rawclient import RawClient, RawReply
 from tests.support.sasl import sasl, token_of
 from tests.support.waiting import wait_until
+from zoolet.testing.servers.apache import QUICK_START
 
 REALM: Final = "EXAMPLE.ORG"
 SERVER: Final = f"zookeeper/localhost@{REALM}"
@@ -227,7 +228,7 @@ def java_options(realm: Realm, jaas: Path) -> tuple[str, ...]:
     """Return the options of a Java program with Kerberos."""
     return (
         "-Xmx512m",
-        "-XX:+UseSerialGC",
+        *QUICK_START,
         f"-Djava.security.auth.login.config={jaas}",
         f"-Djava.security.krb5.conf={realm.krb5_conf}",
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from tests.support.waiting import WAIT_S
+
 ADDRESS = "127.0.0.1"
 _CHUNK_BYTES = 65536
 
@@ -24,14 +26,15 @@ class Proxy:
         self.hosts = f"{ADDRESS}:{self._listener.getsockname()[1]}"
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._refuses = False
+        self._refuses = threading.Event()
         self._swallows_replies = False
         self._swallows_requests = False
         self._may_reply = threading.Event()
         self._may_reply.set()
         self._may_request = threading.Event()
         self._may_request.set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def lead_to(self, server_port: int) -> None:
         """Lead to another server from now on: the connections to this one are closed."""
@@ -51,12 +54,12 @@ class Proxy:
     @contextlib.contextmanager
     def cut_off(self) -> Iterator[None]:
         """Let no connection through for as long as this lasts."""
-        self._refuses = True
+        self._refuses.set()
         self.cut()
         try:
             yield
         finally:
-            self._refuses = False
+            self._refuses.clear()
 
     @contextlib.contextmanager
     def replies_lost(self) -> Iterator[None]:
@@ -98,7 +101,11 @@ class Proxy:
 
     def close(self) -> None:
         """End it."""
-        self._refuses = True
+        self._refuses.set()
+        # Without shutdown, accept() keeps the port open: clients could still connect.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(WAIT_S)
         self._listener.close()
         self.cut()
 
@@ -108,7 +115,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self._refuses:
+            if self._refuses.is_set():
                 client.close()
                 continue
             try:
@@ -120,6 +127,9 @@ class Proxy:
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._pairs.append((client, server))
+            if self._refuses.is_set():  # since the first look; nobody has cut this pair
+                self.cut()
+                continue
             for source, target, is_reply in ((client, server, False), (server, client, True)):
                 threading.Thread(
                     target=self._pass_on, args=(source, target, is_reply), daemon=True

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-WAIT_S = 30.0
+WAIT_S = 100.0
+"""Far more than anything takes that happens at all, also on a busy machine."""
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

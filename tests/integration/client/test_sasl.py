@@ -27,7 +27,7 @@ from zoolet.jobs import AccessDeniedError, Dispatcher, JobQueue, QueueSettings
 from zoolet.jobs.znodes.connection import connect
 from zoolet.model.acl import Id
 from zoolet.testing import ApacheServer, ServerProcess
-from zoolet.testing.servers.apache import DEBIAN_JARS
+from zoolet.testing.servers.apache import DEBIAN_JARS, QUICK_START
 from zoolet.testing.servers.process import ExternalServer
 
 MODULE = "org.apache.zookeeper.server.auth.DigestLoginModule required"
@@ -52,7 +52,7 @@ def server(
     if request.param == "zoolet":
         running = ServerProcess(directory, PROVIDER | {key: jaas, "zoolet.saslFailureDelayMs": 0})
     else:
-        options = ("-Xmx512m", "-XX:+UseSerialGC", f"-D{key}={jaas}")
+        options = ("-Xmx512m", *QUICK_START, f"-D{key}={jaas}")
         running = ApacheServer(directory, require_apache(DEBIAN_JARS), PROVIDER, options)
     with running:
         yield running

@@ -17,17 +17,21 @@ OPTIONS = ClientOptions(connect_timeout_s=20, call_timeout_s=20)
 
 
 class Pauses:
-    """The pauses of a client, which do not last.
+    """The pauses of the clients of one server, which do not last.
+
+    Other clients of this process keep their pauses, and are not counted.
 
     Attributes:
         longest_s: the longest possible time of each pause.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
         self.longest_s: list[float] = []
         pause_s = ServerOrder.pause_s
 
         def noted(order: ServerOrder) -> float:
+            if hosts not in map(str, order.servers.addresses):
+                return pause_s(order)
             self.longest_s.append(order._backoff.longest_s)
             return pause_s(order) and 0.001
 
@@ -69,10 +73,9 @@ async def get(client: Any) -> None:
 def test_a_server_that_closes_at_once_is_asked_after_pauses(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses = Pauses(monkeypatch)
-
     async def scenario() -> None:
         with serving(grants=iter([True] * 8), count=8) as server:
+            pauses = Pauses(monkeypatch, server.hosts)
             async with clients_of(kind) as make:
                 client = await make(server.hosts, OPTIONS)
                 await get(client)
@@ -87,10 +90,9 @@ def test_a_server_that_closes_at_once_is_asked_after_pauses(
 def test_a_server_that_refuses_new_sessions_is_asked_after_pauses(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses = Pauses(monkeypatch)
-
     async def scenario() -> None:
         with serving(grants=iter([False] * 8), count=8) as server:
+            pauses = Pauses(monkeypatch, server.hosts)
             async with clients_of(kind) as make:
                 client = await make(server.hosts, OPTIONS)
                 await client.get("/a")
@@ -103,10 +105,9 @@ def test_a_server_that_refuses_new_sessions_is_asked_after_pauses(
 def test_no_pause_comes_after_a_useful_connection(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses = Pauses(monkeypatch)
-
     async def scenario() -> None:
         with ScriptedServer() as server:
+            pauses = Pauses(monkeypatch, server.hosts)
             server.serve_all()
             async with clients_of(kind) as make:
                 client = await make(server.hosts, OPTIONS)
@@ -126,10 +127,10 @@ def test_random_servers_get_a_pause_after_each_failed_try(
 ) -> None:
     chance = random.Random(seed)
     grants = [chance.random() < 0.7 for _ in range(20)]
-    pauses = Pauses(monkeypatch)
 
     async def scenario() -> None:
         with serving(grants=iter(grants), count=20) as server:
+            pauses = Pauses(monkeypatch, server.hosts)
             async with clients_of(kind) as make:
                 client = await make(server.hosts, OPTIONS)
                 await get(client)

@@ -13,6 +13,12 @@ from zoolet.jobs import Dispatcher, JobQueue
 
 
 @pytest.fixture
+def reuses_server() -> bool:
+    """The server only stores what the tests of jobs look at."""
+    return True
+
+
+@pytest.fixture
 def dispatcher(server: Any) -> Iterator[Dispatcher]:
     """A dispatcher on a new queue."""
     with Dispatcher(server.hosts, ROOT, create=True) as dispatcher:

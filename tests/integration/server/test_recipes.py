@@ -347,7 +347,9 @@ def test_a_lease_has_one_holder(connect: Connect) -> None:
     assert first.client.NonBlockingLease(**lease, identifier="first")
     first.cut()
     assert not second.client.NonBlockingLease(**lease, identifier="second")
-    assert first.client.NonBlockingLease(**lease, identifier="first")
+    # A call fails if the client has not connected again yet; kazoo's recipe does not repeat it.
+    renew = partial(first.client.NonBlockingLease, **lease, identifier="first")
+    assert first.client.retry(renew)
 
 
 def test_a_partitioned_set_goes_to_those_who_are_left(connect: Connect) -> None:

@@ -1,7 +1,7 @@
 """Async tasks, of which an executor runs several at a time, and batched tasks.
 
 Invariants: each job has its own result or error; tasks of one process have run at the same time;
-one call has got several jobs.
+one call has got several jobs, in a worker that runs several at a time, and only there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,6 +55,10 @@ class BatchedTasks(Feature):
 
     def problems(self, found: Found) -> Iterator[str]:
         del found
-        counts = [line["count"] for line in self.stage.lines("squares")]
-        if len(counts) > ENOUGH and max(counts) < 2:
-            yield f"in {len(counts)} calls, a batched task never got two jobs"
+        counts: dict[bool, list[int]] = {True: [], False: []}
+        for line in self.stage.lines("squares"):
+            counts[str(line["worker"]).startswith(ASYNC)].append(line["count"])
+        if len(counts[True]) > ENOUGH and max(counts[True]) < 2:
+            yield f"in {len(counts[True])} calls, a batched task never got two jobs"
+        if max(counts[False], default=1) > 1:
+            yield f"a worker without --async-concurrency got {max(counts[False])} jobs in a call"

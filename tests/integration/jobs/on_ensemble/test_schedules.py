@@ -46,5 +46,6 @@ def test_each_due_time_has_one_job_while_the_leader_is_killed(
         last_ms = schedules.pause(name).last_due_ms
         due_times = range(start_ms + EVERY_MS, last_ms + 1, EVERY_MS)
         expected.update((name, due_ms) for due_ms in due_times)
-    jobs = dispatcher.queue.jobs()
+    # A job that moves to done while the list is read is in it twice.
+    jobs = {job.name: job for job in dispatcher.queue.jobs()}.values()
     assert Counter((j.parameters["name"], j.parameters["due_ms"]) for j in jobs) == expected
