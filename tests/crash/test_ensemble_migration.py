@@ -249,4 +249,4 @@ def test_to_an_ensemble_and_back(tmp_path: Path, apache_jars: Path) -> None:
     for home in (*homes, tmp_path / "back"):
         after = machine_of(home / "data")
         assert fixed_differences(before, after) == [], home
-        assert not {"/keeps/ttl", "/keeps/container"} & after.tree.records.keys(), home
+        assert not {"/keeps/ttl", "/keeps/container"} & set(after.tree.records), home

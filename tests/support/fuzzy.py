@@ -71,7 +71,7 @@ class FuzzyContent:
 
     def _znode(self, path: str, node: Znode) -> bytes:
         stat = node.stat
-        owner = self._machine.tree.perishable.get(path, stat.ephemeral_owner)
+        owner = self._machine.tree.perishable.get(path) or stat.ephemeral_owner
         numbers = (stat.czxid, stat.mzxid, stat.ctime, stat.mtime)
         return (
             pack_ustring("" if path == paths.ROOT else path)

@@ -43,7 +43,7 @@ def state_of(machine: StateMachine) -> dict[str, object]:
         "znodes": znodes,
         "children": {path: set(node.names) for path, node in tree.znodes()},
         "ephemerals": {owner: set(paths) for owner, paths in tree.ephemerals.items() if paths},
-        "perishable": dict(tree.perishable),
+        "perishable": dict(tree.perishable.items()),
         "sessions": {key: session.timeout_ms for key, session in machine.sessions.by_id.items()},
     }
 

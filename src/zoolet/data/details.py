@@ -26,7 +26,7 @@ def detail_lines(snapshot: Snapshot, zxid: int, *, has_data: bool) -> Iterator[s
     ephemerals: Counter[int] = Counter()
     for path, node in _depth_first(tree):
         stat = node.stat
-        owner = tree.perishable.get(path, stat.ephemeral_owner)
+        owner = tree.perishable.get(path) or stat.ephemeral_owner
         if owner and OwnerKind.of(owner) is OwnerKind.SESSION:
             ephemerals[owner] += 1
         last_zxid = max(last_zxid, stat.mzxid, stat.pzxid)

@@ -349,6 +349,7 @@ class Server:
             self._commit.when_durable,
             self._clock.monotonic_ms,
             self._processor.stats.snapshots,
+            loop.call_later,
         )
         self._snapshotter.count(self._txns_replayed)
         self._snapshotter.remove_unfinished()
@@ -455,11 +456,9 @@ class Server:
 
     def _write_first_snapshot(self) -> None:
         """Write a first snapshot: Apache ZooKeeper opens no data directory without a snapshot."""
-        directory = self._directories.snapshots
+        directory, image = self._directories.snapshots, Image.of(self._machine)
         try:
-            write_snapshot(
-                self._disk, directory, Image.of(self._machine), self._config.storage.compression
-            )
+            write_snapshot(self._disk, directory, image, self._config.storage.compression)
         except OSError as error:
             raise StorageError(
                 f"cannot write a snapshot in {directory}: {error}. Free disk space, or give the"

@@ -1,9 +1,9 @@
 """Decides when snapshots are taken, and writes them in chunks between the requests of clients.
 
 The server takes an image of the database at one moment. The event loop's thread encodes the image
-in chunks; each chunk takes a fraction of a millisecond. The snapshot thread writes the chunks. So
-clients wait only while the image is taken. docs/decisions/0004-snapshots-in-chunks.md explains why
-the server does not fork for this.
+in chunks; each chunk takes about a millisecond. The snapshot thread writes the chunks. While the
+event loop is busy, there are pauses between the chunks, so that a snapshot does not slow down the
+requests. docs/decisions/0004-snapshots-in-chunks.md explains why the server does not fork for this.
 """
 
 import logging
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from zoolet.server.common.disk_thread import DiskThread
+from zoolet.server.common.pace import Pace
 from zoolet.server.common.stats import Summary
 from zoolet.server.connections.batches import Batch
 from zoolet.server.zoo_cfg.config import Config
@@ -42,11 +43,13 @@ class Snapshotter:
         when_durable: Callable[[Callable[[], None]], None],
         monotonic_ms: Callable[[], int],
         durations: Summary,
+        call_later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
         """Prepare to take snapshots.
 
         ``when_durable`` calls a function when every txn applied so far is in the log on disk.
-        ``durations`` counts the durations of the snapshots.
+        ``durations`` counts the durations of the snapshots. ``call_later`` calls a function after
+        a number of seconds, for the pauses between chunks; if it is None, there are no pauses.
         """
         self._config = config
         self._disk = disk
@@ -55,6 +58,7 @@ class Snapshotter:
         self._when_durable = when_durable
         self._monotonic_ms = monotonic_ms
         self._durations = durations
+        self._pace = None if call_later is None else Pace(call_later)
         self._txns = 0
         self._bytes = 0
         self._file: SnapshotFile | None = None
@@ -147,9 +151,21 @@ class Snapshotter:
     def _go_on(self, failure: Exception | None) -> None:
         if failure is not None:
             self._failed(failure)
-        elif self._is_stopped:
+        elif self._pace is not None:
+            self._pace.go_on(self._next_chunk)
+        else:
+            self._next_chunk()
+
+    def _next_chunk(self) -> None:
+        if self._is_stopped:
             return
-        elif (chunk := next(self._chunks, None)) is not None:
+        pace = self._pace
+        if pace is not None:
+            pace.begin()
+        chunk = next(self._chunks, None)
+        if pace is not None:
+            pace.end()
+        if chunk is not None:
             self._disk_thread.submit(partial(self._write, chunk), self._go_on)
         else:
             self._when_durable(partial(self._disk_thread.submit, self._finish, self._finished))
@@ -171,13 +187,15 @@ class Snapshotter:
             failure,
             self._config.storage.snap_count,
         )
-        self._chunks = iter(())
         if self._image is not None:
-            self._image.release()
+            self._chunks, self._image = self._image.steps_to_free(), None
         self._disk_thread.submit(self._abandon, self._given_up)
 
     def _given_up(self, _failure: Exception | None) -> None:
-        self._end(None)
+        if next(self._chunks, None) is None:
+            self._end(None)
+        else:
+            self._disk_thread.submit(_do_nothing, self._given_up)
 
     def _end(self, path: Path | None) -> None:
         self.is_busy = False
@@ -205,3 +223,7 @@ class Snapshotter:
         if self._file is not None:
             self._file.abandon()
             self._file = None
+
+
+def _do_nothing() -> None:
+    """Let the event loop do other work between two steps."""

@@ -116,6 +116,14 @@ class Directory:
             self._drop_gone(self.gone)
         return self.entries
 
+    def listed(self) -> list[str]:
+        """Return a list whose first entries stay the current ``entries``, whatever changes later.
+
+        The result may be ``entries`` itself, so the caller must also keep its current length.
+        """
+        entries = self.entries
+        return entries[:] if len(entries) <= _SHORT_LIST else entries
+
     def copy_gone(self) -> frozenset[str]:
         """Return a copy of ``gone``; if it is large, drop its paths and return an empty set."""
         gone = self.gone

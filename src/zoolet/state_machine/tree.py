@@ -10,11 +10,10 @@ is in the ``entries`` of its parent's Directory, and not in that Directory's ``g
 ``ephemerals`` lists exactly the znodes with an ephemeral owner, and ``ephemeral_bytes`` has the
 size of their paths. ``num_below`` and ``bytes_below`` of a Directory count all znodes below it, at
 every depth. The numChildren, cversion and pzxid of a parent may be outdated in ``records``, because
-children change more often than clients read these values: ``record_of`` and ``all_records`` update
-them.
+children change more often than clients read these values: ``record_of`` updates them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Final, final
 
 from mypy_extensions import i64
@@ -33,14 +32,14 @@ from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.stat import Stat
 from zoolet.state_machine.acl_table import OPEN, AclTable, StoredAcl
 from zoolet.state_machine.directory import Directory
-from zoolet.state_machine.tables import shrunk
+from zoolet.state_machine.kept import ABSENT, NO_ENTRIES, KeptZnode
+from zoolet.state_machine.tables import PathTable, shrunk
 from zoolet.state_machine.znode import (
     AVERSION,
     CVERSION,
     NUM_CHILDREN,
     OWNER,
     PZXID,
-    KeptZnode,
     Znode,
     data_length,
     encode_record,
@@ -64,7 +63,7 @@ class Tree:
     """All znodes, by path.
 
     Attributes:
-        records: path to record, parents before their children; a parent's record may be outdated.
+        records: path to record; a parent's record may be outdated.
         directories: path to Directory, for znodes that have had a child.
         acls: path to ACL, for znodes whose ACL is not OPEN_ACL.
         acl_table: the distinct lists that are in ``acls``.
@@ -77,19 +76,19 @@ class Tree:
     """
 
     def __init__(self) -> None:
-        self.records: dict[str, bytes] = {}
-        self.directories: dict[str, Directory] = {}
-        self.acls: dict[str, StoredAcl] = {}
+        self.records: PathTable[bytes] = PathTable()
+        self.directories: PathTable[Directory] = PathTable()
+        self.acls: PathTable[StoredAcl] = PathTable()
         self.acl_table = AclTable()
         self.ephemerals: dict[int, dict[str, None]] = {}
         self.ephemeral_bytes: dict[int, int] = {}
-        self.perishable: dict[str, int] = {}
+        self.perishable: PathTable[int] = PathTable()
         self.size_bytes = 0
         self.parents = paths.Parents()
         self._uncounted: dict[str, None] = {}
         self._uncounted_long: dict[str, None] = {}
         self._has_uncounted = False  # whether one of the two tables has a path
-        self._kept: list[dict[str, KeptZnode]] = []
+        self._kept: list[PathTable[KeptZnode]] = []
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -115,52 +114,62 @@ class Tree:
         return self.records.get(path)
 
     def all_records(self) -> dict[str, bytes]:
-        """Return ``records`` with all records up to date."""
-        self._count_changed()
-        for path in self._uncounted_long:
-            self._count_children(path, self.directories[path])
-        self._uncounted_long.clear()
-        self._has_uncounted = False
-        return self.records
+        """Return a new dict with all paths and up-to-date records, parents before children."""
+        return {path: self.record_of(path) or b"" for path in self.walk()}
+
+    def walk(self) -> Iterator[str]:
+        """Yield every path, parents before children; no znode may be created or deleted meanwhile.
+
+        The order is that of a walk, depth first. Children are in order of creation.
+        """
+        waiting = [paths.ROOT] if paths.ROOT in self.records else []
+        while waiting:
+            path = waiting.pop()
+            yield path
+            waiting += reversed(self.children_of(path))
 
     def shrink(self) -> None:
         """Reduce the tables to the memory that their entries need."""
-        self.records = shrunk(self.records)
-        self.directories = shrunk(self.directories)
-        self.acls = shrunk(self.acls)
+        self.records.shrink()
+        self.directories.shrink()
+        self.acls.shrink()
+        self.perishable.shrink()
         self.ephemerals = shrunk(self.ephemerals)
         self.ephemeral_bytes = shrunk(self.ephemeral_bytes)
-        self.perishable = shrunk(self.perishable)
 
-    def keep_znodes(self) -> dict[str, "KeptZnode"]:
-        """Return a new table; before a znode changes, its current state is put into the table.
+    def keep_znodes(self) -> PathTable[KeptZnode]:
+        """Return a new table; before a path changes, its current state is put into the table.
 
-        So a caller that needs the state of all znodes at this time copies nothing but their paths.
-        The table is filled until ``forget_kept`` is called with it. Call ``all_records`` first.
+        So a caller that needs the state of all znodes at this time copies nothing. The table is
+        filled until ``forget_kept`` is called with it.
         """
-        kept: dict[str, KeptZnode] = {}
+        kept: PathTable[KeptZnode] = PathTable()
         self._kept.append(kept)
         return kept
 
-    def forget_kept(self, kept: dict[str, "KeptZnode"]) -> None:
+    def forget_kept(self, kept: PathTable[KeptZnode]) -> None:
         """Stop filling a table of ``keep_znodes``; do nothing if this has been done already."""
         self._kept = [other for other in self._kept if other is not kept]
 
-    def kept_now(self, path: str) -> "KeptZnode":
-        """Return the current state of an existing znode, as ``keep_znodes`` stores it."""
-        return KeptZnode(
-            self.records[path],
-            self.stored_acl_of(path),
-            self.perishable.get(path, 0) if self.perishable else 0,
-            self.created_under(path),
-        )
+    def state_of(self, path: str) -> KeptZnode:
+        """Return the current state of a path, as ``keep_znodes`` stores it."""
+        record = self.records.get(path)
+        if record is None:
+            return ABSENT
+        acl = self.stored_acl_of(path)
+        owner = (self.perishable.get(path) or 0) if self.perishable else 0
+        directory = self.directories.get(path)
+        if directory is None:
+            pzxid = read_i64_be(record, len(record) - PZXID)
+            return KeptZnode(record, acl, owner, 0, pzxid, NO_ENTRIES)
+        created, entries = directory.created, directory.listed()
+        return KeptZnode(record, acl, owner, created, directory.pzxid, entries)
 
     def _keep(self, path: str) -> None:
-        """Put a znode that is about to change into all tables that do not contain it yet."""
-        if path in self.records:
-            for kept in self._kept:
-                if path not in kept:
-                    kept[path] = self.kept_now(path)
+        """Put the state of a path that is about to change into the tables that do not have it."""
+        for kept in self._kept:
+            if path not in kept:
+                kept[path] = self.state_of(path)
 
     def find(self, path: str) -> Znode | None:
         """Return the current state of a znode; None if the znode does not exist."""
@@ -174,7 +183,7 @@ class Tree:
 
     def znodes(self) -> Iterator[tuple[str, Znode]]:
         """Yield every path and the current state of its znode, parents before children."""
-        for path in self.records:
+        for path in self.walk():
             node = self.find(path)
             if node is not None:
                 yield path, node
@@ -185,7 +194,7 @@ class Tree:
 
     def stored_acl_of(self, path: str) -> StoredAcl:
         """Return the StoredAcl of an existing znode."""
-        return self.acls.get(path, OPEN) if self.acls else OPEN
+        return (self.acls.get(path) or OPEN) if self.acls else OPEN
 
     def created_under(self, path: str) -> int:
         """Return the number of times that a child was created under a path."""
@@ -197,10 +206,10 @@ class Tree:
         directory = self.directories.get(path)
         return directory is not None and directory.num_children > 0
 
-    def children_of(self, path: str) -> Collection[str]:
+    def children_of(self, path: str) -> list[str]:
         """Return the paths of a znode's children, in order of creation; callers only read them."""
         directory = self.directories.get(path)
-        return () if directory is None else directory.children()
+        return NO_ENTRIES if directory is None else directory.children()
 
     def encoded_names(self, path: str) -> bytes:
         """Return the names of a znode's children as a jute vector, as in a getChildren reply.
@@ -218,6 +227,10 @@ class Tree:
             write_names(writer, children)
             listing = directory.listing = writer.getvalue()
         return listing
+
+    def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
+        """Return the paths of a session's ephemerals, in order of creation."""
+        return tuple(self.ephemerals.get(session_id, ()))
 
     def count_below(self, path: str) -> int:
         """Return the number of znodes below a path, at every depth."""
@@ -242,9 +255,10 @@ class Tree:
 
     def _take_acl(self, path: str) -> StoredAcl:
         """Reset the ACL of a znode to OPEN_ACL, and return the previous ACL."""
-        acl = self.acls.pop(path, OPEN)
-        if acl is not OPEN:
-            self.acl_table.release(acl)
+        acl = self.acls.pop(path)
+        if acl is None:
+            return OPEN
+        self.acl_table.release(acl)
         return acl
 
     # --- Loading
@@ -369,14 +383,14 @@ class Tree:
         Raises RequestError (NO_NODE).
         """
         directory = self._directory_to_change(path, parent)
-        record = self.records.pop(path, None)
+        record = self.records.pop(path)
         if record is not None:
             directory.remove(path, data_length(record))
         directory.pzxid = max(directory.pzxid, zxid)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
         self.size_bytes -= len(path) + data_length(record)
-        if self.directories.pop(path, None) is not None:
+        if self.directories.pop(path) is not None:
             self._uncounted.pop(path, None)
             self._uncounted_long.pop(path, None)
         acl = self._take_acl(path) if self.acls else OPEN
@@ -384,7 +398,7 @@ class Tree:
         if owner != 0:
             self._disown(owner, path)
         if self.perishable:
-            self.perishable.pop(path, None)
+            self.perishable.pop(path)
         return record, acl
 
     def set_data(
@@ -481,10 +495,3 @@ class Tree:
         if self._kept:
             self._keep(path)
         return record
-
-    # --- Questions
-
-    def ephemerals_of(self, session_id: int) -> tuple[str, ...]:
-        """Return the paths of a session's ephemerals, in order of creation."""
-        owned = self.ephemerals.get(session_id)
-        return () if owned is None else tuple(owned)

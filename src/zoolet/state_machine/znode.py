@@ -13,7 +13,6 @@ from zoolet.big_endian.buffers import (
 )
 from zoolet.model.acl import AclList
 from zoolet.model.stat import STAT_BYTES, Stat
-from zoolet.state_machine.acl_table import StoredAcl
 
 # The offsets of the fields of the Stat, counted back from the end of a record.
 MZXID: Final = 60
@@ -128,27 +127,6 @@ def write_data(writer: BytesWriter, data: bytes | None) -> None:
     else:
         write_i32_be(writer, len(data))
         writer.write(data)
-
-
-@final
-@mypyc_attr(acyclic=True, free_list_len=1)
-class KeptZnode:
-    """The state of one znode at one moment, as ``Tree.keep_znodes`` keeps it.
-
-    Attributes:
-        record: its record.
-        acl: its ACL.
-        owner: its owner in ``Tree.perishable``; 0 if it has none there.
-        created: the number of times that a child was created under it.
-    """
-
-    __slots__ = ("acl", "created", "owner", "record")
-
-    def __init__(self, record: bytes, acl: StoredAcl, owner: int, created: int) -> None:
-        self.record = record
-        self.acl = acl
-        self.owner = owner
-        self.created = created
 
 
 def new_record(data: bytes | None, owner: int, zxid: i64, time_ms: i64) -> bytes:

@@ -313,10 +313,13 @@ class SnapshotParser:
         self._position = reader.position
 
     def _count_children(self) -> Iterator[bool]:
-        for number, path in enumerate(tuple(self.tree.directories)):
-            self.tree.count_children(path)
-            if number % STEP_ZNODES == STEP_ZNODES - 1:
-                yield True
+        number = 0
+        for part in self.tree.directories.parts:
+            for path in part:
+                self.tree.count_children(path)
+                number += 1
+                if number % STEP_ZNODES == 0:
+                    yield True
 
 
 def _count(number: int) -> int:

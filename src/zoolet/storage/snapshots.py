@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
-from mypy_extensions import i32, i64
+from mypy_extensions import i32, i64, mypyc_attr
 
 from zoolet.big_endian.buffers import (
     BytesWriter,
@@ -24,9 +24,11 @@ from zoolet.model.acl import ACL, Id
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.stat import STAT_BYTES
 from zoolet.state_machine.acl_table import OPEN, StoredAcl
+from zoolet.state_machine.kept import ABSENT, KeptZnode
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.tree import Tree
-from zoolet.state_machine.znode import AVERSION, CVERSION, OWNER, PZXID, KeptZnode
+from zoolet.state_machine.znode import AVERSION, OWNER
+from zoolet.state_machine.znode import VERSION as VERSION_AT
 from zoolet.storage.compression import Compression, CompressionError, compression_of
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError
@@ -61,6 +63,9 @@ OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
 SEAL_BYTES: Final = LONG.size + len(_END_OF_TREE)
 _CHUNK_BYTES: Final = 1 << 18
+_PATHS_AT_ONCE: Final = 5000
+"""The most paths that one step looks up; some may have no znode, so a step may write nothing."""
+
 _SYNC_BYTES = 1 << 22  # a single sync of all bytes at the end would delay the log's syncs
 
 
@@ -85,15 +90,13 @@ class Snapshot(NamedTuple):
 class Image:
     """The state at one moment; it stays the same while the tree changes.
 
-    Only the paths are copied, which takes about 20 ns per znode. Until the content was read or
-    ``release`` is called, the tree keeps the previous state of each znode that changes.
+    No znode is copied, so an image of any number of znodes takes the same time. Until the content
+    was read or ``release`` is called, the tree keeps the previous state of each znode that changes.
     """
 
     def __init__(self, zxid: int, tree: Tree, sessions: Mapping[int, int]) -> None:
         """Keep the state after ``zxid``; ``sessions`` is session id to timeout in ms."""
         self.zxid = zxid
-        # A tuple, because the garbage collector visits a tuple once, but a list repeatedly.
-        self._paths = tuple(tree.all_records())
         self._tree = tree
         self._acl_lists = tuple(tree.acl_table.lists.values())
         self._sessions = dict(sessions)
@@ -110,8 +113,17 @@ class Image:
         """Stop the tree from keeping znodes for this image; do nothing if this was done already."""
         self._tree.forget_kept(self._kept)
 
+    def steps_to_free(self) -> Iterator[bytes]:
+        """Release the image and free its memory in steps; each step yields b""."""
+        self.release()
+        while self._kept.drop_some():
+            yield b""
+
     def content(self) -> Iterator[bytes]:
-        """Yield the content of a snapshot before its seal in chunks; then release the image."""
+        """Yield the content of a snapshot before its seal in chunks, and release the image.
+
+        A chunk may be empty. The znodes are in the order of ``Tree.walk``.
+        """
         writer = BytesWriter()
         writer.write(SNAPSHOT_HEADER)
         write_i32_be(writer, len(self._sessions))
@@ -127,16 +139,59 @@ class Image:
             if len(writer) >= _CHUNK_BYTES:
                 yield writer.getvalue()
                 writer = BytesWriter()
-        for path in self._paths:
-            znode = self._kept[path] if path in self._kept else self._tree.kept_now(path)
-            number = OPEN_ACL_NUMBER if znode.acl is OPEN else numbers[znode.acl]
-            _write_znode(writer, path, znode, number)
-            if len(writer) >= _CHUNK_BYTES:
-                yield writer.getvalue()
-                writer = BytesWriter()
-        self.release()
+        levels = [_Level([paths.ROOT], 1)]
+        while not self._write_znodes(writer, levels, numbers):
+            yield writer.getvalue()
+            writer = BytesWriter()
+        yield from self.steps_to_free()
         writer.write(_END_OF_TREE)
         yield writer.getvalue()
+
+    def _write_znodes(
+        self, writer: BytesWriter, levels: "list[_Level]", numbers: dict[StoredAcl, int]
+    ) -> bool:
+        """Write znodes until a chunk is full; return whether the walk has reached all znodes."""
+        tree, kept = self._tree, self._kept
+        for _ in range(_PATHS_AT_ONCE):
+            while levels[-1].position == levels[-1].end:
+                levels.pop()
+                if not levels:
+                    return True
+            level = levels[-1]
+            path = level.paths[level.position]
+            level.position += 1
+            znode = kept.get(path)
+            if znode is None:
+                znode = tree.state_of(path)
+            if znode is ABSENT:
+                continue
+            _write_znode(
+                writer, path, znode, OPEN_ACL_NUMBER if znode.acl is OPEN else numbers[znode.acl]
+            )
+            if znode.num_entries:
+                levels.append(_Level(znode.entries, znode.num_entries))
+            if len(writer) >= _CHUNK_BYTES:
+                break
+        return False
+
+
+@final
+@mypyc_attr(acyclic=True)
+class _Level:
+    """The place of a walk in the children of one znode.
+
+    Attributes:
+        paths: a list that begins with the paths of the children.
+        end: the number of these paths.
+        position: the number of those that the walk has reached.
+    """
+
+    __slots__ = ("end", "paths", "position")
+
+    def __init__(self, children: list[str], end: i64) -> None:
+        self.paths = children
+        self.end: i64 = end
+        self.position: i64 = 0
 
 
 def _write_znode(writer: BytesWriter, path: str, znode: KeptZnode, acl_number: int) -> None:
@@ -145,11 +200,14 @@ def _write_znode(writer: BytesWriter, path: str, znode: KeptZnode, acl_number: i
     write_ustring(writer, "" if path == paths.ROOT else path)
     writer.write(record[: end - STAT_BYTES])
     write_i64_be(writer, acl_number)
-    writer.write(record[end - STAT_BYTES : end - CVERSION])
+    # Numbers, not slices: each slice would be a new object.
+    for at in range(end - STAT_BYTES, end - VERSION_AT, 8):  # two zxids and two times
+        write_i64_be(writer, read_i64_be(record, at))
+    write_i32_be(writer, read_i32_be(record, end - VERSION_AT))
     write_i32_be(writer, znode.created)
-    writer.write(record[end - AVERSION : end - OWNER])
+    write_i32_be(writer, read_i32_be(record, end - AVERSION))
     write_i64_be(writer, znode.owner or read_i64_be(record, end - OWNER))
-    writer.write(record[end - PZXID :])
+    write_i64_be(writer, znode.pzxid)
 
 
 class SnapshotFile:

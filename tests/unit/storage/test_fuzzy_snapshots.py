@@ -36,7 +36,7 @@ def state_in(machine: StateMachine) -> Iterator[object]:
     yield {path: (node.record, node.acl, node.created) for path, node in tree.znodes()}
     yield {path: set(node.names) for path, node in tree.znodes()}
     yield {owner: set(paths) for owner, paths in tree.ephemerals.items() if paths}
-    yield dict(tree.perishable)
+    yield dict(tree.perishable.items())
     yield {key: session.timeout_ms for key, session in machine.sessions.by_id.items()}
 
 

@@ -1,14 +1,17 @@
 """An image shows the state of one moment, whatever happens while its content is made."""
 
 import random
+from pathlib import Path
 
 import pytest
 
 from zoolet.model import paths
 from zoolet.model.acl import ACL, OPEN_ACL, READ_ONLY_ACL, Id
 from zoolet.model.owner_kinds import CONTAINER_OWNER, owner_of_ttl
+from zoolet.state_machine.tables import PART_MOST
 from zoolet.state_machine.tree import Tree
-from zoolet.storage.snapshots import Image
+from zoolet.storage.disk import Disk
+from zoolet.storage.snapshots import Image, read_snapshot, write_snapshot
 
 LISTS = (OPEN_ACL, READ_ONLY_ACL, (ACL(1, Id("digest", "somebody:x=")),))
 OWNERS = (0, 7, CONTAINER_OWNER, owner_of_ttl(1000))
@@ -83,6 +86,82 @@ def test_of_two_images_each_shows_its_own_moment() -> None:
         assert b"".join(image.content()) == content
 
 
+class LongList:
+    """A tree with long lists of children, of which many are deleted and created again."""
+
+    def __init__(self, seed: int) -> None:
+        self.choose = random.Random(seed)
+        self.tree = Tree.fresh()
+        self.zxid = 0
+        for parent in ("/a", "/b", "/b/c"):
+            self._create(parent)
+            for _ in range(300):
+                self._create(f"{parent}/{self.choose.randrange(1000)}")
+
+    def _create(self, path: str) -> None:
+        self.zxid += 1
+        if path not in self.tree.records:
+            data = bytes(self.choose.randrange(16_000))
+            parent = paths.parent_of(path)
+            self.tree.create(path, parent, data, OPEN_ACL, 0, -1, self.zxid, self.zxid)
+
+    def change(self) -> None:
+        """Create, delete or change a child, list the children, or delete most of them."""
+        parent = self.choose.choice(("/a", "/b", "/b/c"))
+        children = [path for path in self.tree.children_of(parent) if path != "/b/c"]
+        self.zxid += 1
+        match self.choose.randrange(40):
+            case 0 if len(children) > 100:
+                for path in self.choose.sample(children, len(children) - 50):
+                    self.tree.delete(path, parent, self.zxid)
+            case number if number < 20 and children:
+                self.tree.delete(self.choose.choice(children), parent, self.zxid)
+            case number if number < 22 and children:
+                self.tree.set_data(self.choose.choice(children), b"x", 1, self.zxid, self.zxid)
+            case _:
+                for _ in range(3):
+                    self._create(f"{parent}/{self.choose.randrange(1000)}")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_content_has_the_children_of_its_moment(seed: int) -> None:
+    world = LongList(seed)
+    for _ in range(200):
+        world.change()
+    before = b"".join(Image(world.zxid, world.tree, {}).content())
+    image = Image(world.zxid, world.tree, {})
+    for _ in range(world.choose.randrange(300)):
+        world.change()
+    chunks = []
+    for chunk in image.content():
+        chunks.append(chunk)
+        for _ in range(50):
+            world.change()
+    assert len(chunks) > 2
+    assert b"".join(chunks) == before
+
+
+def test_an_image_of_many_znodes_is_that_of_its_moment(tmp_path: Path) -> None:
+    """Also if more of them change meanwhile than one part of a table has."""
+    tree = Tree.fresh()
+    names = [f"/p{parent}" for parent in range(40)]
+    for path in [*names, *(f"{parent}/{child}" for parent in names for child in range(220))]:
+        tree.create(path, paths.parent_of(path), b"old", OPEN_ACL, 0, -1, 1, 1)
+    expected = tree.all_records()
+    assert len(expected) > 2 * PART_MOST
+    image = Image(1, tree, {5: 1000})
+    for path in tuple(expected):
+        if path.count("/") == 2:
+            tree.set_data(path, b"new", 1, 2, 2)
+    for path in tree.children_of("/p7")[:]:
+        tree.delete(path, "/p7", 3)
+    name = write_snapshot(Disk(), tmp_path, image)
+    read = read_snapshot(name, name.read_bytes())
+    assert read.tree.all_records() == expected
+    assert list(read.tree.walk()) == list(expected)
+    assert read.sessions == {5: 1000}
+
+
 def test_a_tree_keeps_nothing_for_an_image_that_is_released() -> None:
     world = World(6)
     world.grow()
@@ -90,10 +169,10 @@ def test_a_tree_keeps_nothing_for_an_image_that_is_released() -> None:
     kept = image._kept
     world.change()
     image.release()
-    before = dict(kept)
+    before = dict(kept.items())
     for _ in range(100):
         world.change()
-    assert kept == before
+    assert dict(kept.items()) == before
     image.release()
 
 

@@ -25,7 +25,7 @@ def znode_of(tree: Tree, path: str) -> ExportedZnode:
     """Return an existing znode of a state; its Stat also shows a container or a TTL znode."""
     record = tree.record_of(path) or b""
     stat = Stat.unpack(record, len(record) - STAT_BYTES)
-    owner = tree.perishable.get(path, stat.ephemeral_owner)
+    owner = tree.perishable.get(path) or stat.ephemeral_owner
     return ExportedZnode(
         path,
         data_in(record),

@@ -14,6 +14,7 @@ from zoolet.server.pipeline.local_sessions import LOGGED_EACH
 from zoolet.server.zoo_cfg.config import Config
 from zoolet.state_machine.lifetimes import is_due_for_removal
 from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.tables import PathTable
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +87,12 @@ class Removal:
         # generator, so that the next removal could not continue.
         for path in self._left:
             yield path
-        self._left = _letting_go(tuple(self._machine.tree.perishable))
+        self._left = _all_paths(self._machine.tree.perishable)
         for path in self._left:
             yield path
 
 
-def _letting_go(paths: tuple[str, ...]) -> Iterator[str]:
-    """Yield paths, and free them in small parts: freeing a million together takes too long."""
-    bits = [paths[at : at + _LOOKS_AT_ONCE] for at in range(0, len(paths), _LOOKS_AT_ONCE)]
-    bits.reverse()
-    paths = ()
-    while bits:
-        yield from bits.pop()
+def _all_paths(table: PathTable[int]) -> Iterator[str]:
+    """Yield the paths of a table that changes meanwhile, without a copy of all of them."""
+    for part in table.parts:
+        yield from tuple(part)

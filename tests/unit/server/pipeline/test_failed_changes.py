@@ -201,8 +201,8 @@ def fail_apply(server: EmbeddedServer) -> None:
     """Let the next change of the tree fail in *apply*."""
 
     def put() -> None:
-        tree = server._running().machine.tree
-        tree.records = FailingRecords(tree.records)
+        records = server._running().machine.tree.records
+        records.parts[0] = FailingRecords(records.parts[0])
 
     server._thread.call(put)
 
