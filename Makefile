@@ -96,10 +96,14 @@ test: $(INSTALLED) $(CHECK_TOOLS)/.installed ## Run every check and every test
 	@$(MAKE) --no-print-directory test-compiled
 	@$(MAKE) --no-print-directory test-pure
 
+# More processes than the 2 cores of CI: many tests wait for a process that starts, or for a time. The slowest tests
+# are listed, one line each.
+PYTEST := $(BIN)/python -m pytest -n 3 --durations=10
+
 # Tests with real processes may fail because the machine is busy. Tests that fail are run again, alone: a fault of
 # the code fails again. The output names the tests that failed the first time; each of them needs a correction.
 test-compiled: $(READY) ## Run the tests with the compiled modules
-	$(BIN)/python -m pytest -n 2 || { test $$? -eq 1 && echo "Running the failed tests again, one after the other ..." \
+	$(PYTEST) || { test $$? -eq 1 && echo "Running the failed tests again, one after the other ..." \
 	  && $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none; }
 
 # The same sources without the compiled modules, librt and uvloop, as on an interpreter that has none of them.
@@ -109,9 +113,8 @@ pure-sources: $(INSTALLED)
 
 test-pure: $(READY) pure-sources ## Run the tests of the server without compiling it
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
-	PYTHONPATH=$(PURE) $(BIN)/python -m pytest -n 2 --worlds=50 tests/unit tests/property tests/simulation \
-	  tests/client_simulation tests/observer_simulation \
-	  $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py)
+	PYTHONPATH=$(PURE) $(PYTEST) --worlds=50 tests/simulation tests/client_simulation tests/observer_simulation \
+	  tests/property $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py) tests/unit
 
 # The wheel is built from the sdist, so a file that the sdist lacks is noticed. auditwheel copies in the
 # libraries that a wheel needs, and gives it the tag of the oldest system that it runs on.
