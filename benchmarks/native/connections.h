@@ -114,6 +114,7 @@ static Connection *open_socket(int number, int ring) {
 #ifdef TLS
     c->ssl = SSL_new(tls);
     SSL_set_fd(c->ssl, c->fd);
+    SSL_set_read_ahead(c->ssl, 1); /* otherwise it reads the 5 bytes before each record alone */
     if (SSL_connect(c->ssl) != 1) die("no TLS");
     SSL_set_mode(c->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 #endif
@@ -123,15 +124,26 @@ static Connection *open_socket(int number, int ring) {
     return c;
 }
 
-static void read_in(Connection *c, OnReply on_reply) {
+/* Read once, and return whether there was something. */
+static int read_in(Connection *c, OnReply on_reply) {
     ssize_t got = take(c, c->in + c->in_bytes, BUFFER - c->in_bytes);
-    if (got < 0 && errno == EAGAIN) return;
+    if (got < 0 && errno == EAGAIN) return 0;
     if (got <= 0) die("the server closed a connection");
     c->in_bytes += (size_t)got;
     size_t done = read_replies(c, c->in, c->in_bytes, on_reply);
     if (!done && c->in_bytes == BUFFER) die("a reply of an impossible length");
     memmove(c->in, c->in + done, c->in_bytes - done);
     c->in_bytes -= done;
+    return 1;
+}
+
+/* Read what has arrived. OpenSSL takes more from the socket than it returns at once. */
+static void read_all(Connection *c, OnReply on_reply) {
+#ifdef TLS
+    while (read_in(c, on_reply) && SSL_has_pending(c->ssl)) continue;
+#else
+    read_in(c, on_reply);
+#endif
 }
 
 static void turn(OnReply on_reply, int wait_ms) {
@@ -143,10 +155,7 @@ static void turn(OnReply on_reply, int wait_ms) {
             struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
             epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
         }
-        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_in(c, on_reply);
-#ifdef TLS
-        while (SSL_pending(c->ssl) > 0) read_in(c, on_reply);
-#endif
+        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_all(c, on_reply);
         flush_out(c);
     }
 }
