@@ -197,11 +197,12 @@ $(BENCH_TOOLS):
 	  || { echo "The benchmarks need a C compiler: install Debian's packages gcc, libc6-dev and libssl-dev." >&2; exit 1; }
 	@touch $@
 
-conformance: $(READY) apache kerberos $(APACHE_JARS)/.with-curator $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
+conformance: $(READY) apache kerberos chromium $(APACHE_JARS)/.with-curator $(KAZOO_SUITE)/.installed ## Compare with Apache ZooKeeper 3.9.5 at length
 	$(BIN)/python -m pytest -n 2 tests/conformance --apache-jars=$(APACHE_JARS) \
 	  --seeds=$(SEEDS) --requests=10000 --observer-seeds=10 --ensemble-members=3
 	$(BIN)/python -m pytest -n 2 --timeout 900 -k "apache or leader" --apache-jars=$(APACHE_JARS) \
 	  --client-leader-kills=20 tests/integration/client tests/crash/test_client_ensemble.py
+	$(BIN)/python -m pytest -n 2 -k "apache or ensemble" --apache-jars=$(APACHE_JARS) tests/browser
 	$(KAZOO_SUITE)/bin/python tests/conformance/kazoo_suite/run.py $(APACHE_JARS)
 
 # What users run, with all clients connected to an observer of an ensemble of three members.

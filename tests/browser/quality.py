@@ -55,7 +55,11 @@ def check_quality(tab: Any) -> None:
 
 
 def check_looks(tab: Any) -> None:
-    """Check the page as it is now: what `check_quality` checks, without the layout shifts."""
+    """Check the page as it is now: what `check_quality` checks, without the layout shifts.
+
+    The colours and sizes of a page count when its styles are there.
+    """
+    tab.wait_for_load_state("load")
     size = tab.viewport_size
     tab.emulate_media(color_scheme="light")
     check_axe(tab)
@@ -86,6 +90,7 @@ def check_axe(tab: Any) -> None:
 
 def check_layout_shift(tab: Any) -> None:
     """Check that the page has moved little since it was loaded, without an action of the user."""
+    tab.wait_for_load_state("load")
     shifts = tab.evaluate(_SHIFTS)
     assert sum(value for value, _ in shifts) < MOST_SHIFT, f"{tab.url} moves: {shifts}"
 

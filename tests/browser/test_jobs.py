@@ -1,33 +1,26 @@
 """Queues in a real browser: a failing task, live numbers, hostile names, small screens, keys."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.browser.conftest import LARGE, SMALL, Serve
+from tests.browser.conftest import LARGE, SMALL, Serve, on_both, wait_for_page
+from tests.support.waiting import wait_until
 from tests.support.web import settings_of
-from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
+from tests.support.web_jobs import HOSTILE, URL, ended, request, working
 from zoolet.client import Client
 from zoolet.jobs import Dispatcher, JobQueue, JobRequest, JobState
-from zoolet.testing import EmbeddedServer
+from zoolet.testing.servers.base import ManagedServer
 
 RIGHT_TO_LEFT = "\u05d0\u05d1\u05d2 \u0645\u0647\u0645\u0629"
 NAMES = ["<img src=x onerror=alert(1)>", RIGHT_TO_LEFT, "a/b%2F?c=d#e&f", "x" * 250]
 
 
-@pytest.fixture
-def dispatcher(server: EmbeddedServer) -> Iterator[Dispatcher]:
-    with Dispatcher(server.hosts, ROOT, create=True) as opened:
-        yield opened
-    with Client(server.hosts) as zk:
-        zk.delete_recursive("/jobs")
-
-
+@on_both
 def test_a_failing_task(
-    tab: Any, serve: Serve, server: EmbeddedServer, dispatcher: Dispatcher, tmp_path: Path
+    tab: Any, serve: Serve, server: ManagedServer, dispatcher: Dispatcher, tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
     with working(server.hosts, tmp_path):
@@ -46,7 +39,7 @@ def test_a_failing_task(
         tab.get_by_role("link", name="FileNotFoundError", exact=True).click()
         tab.get_by_text("2 jobs found").wait_for()
         tab.get_by_role("link", name=bad.name, exact=True).click()
-        tab.get_by_role("heading", name=f"Job {bad.name}").wait_for()
+        wait_for_page(tab, f"Job {bad.name}")
         error = tab.get_by_label("Error of attempt 1").inner_text()
         assert error.startswith("Traceback")
         assert "FileNotFoundError: <img src=x onerror=alert(1)>\\x1b[31m\\u202e{{7*7}}" in error
@@ -68,7 +61,7 @@ SHIFTS = """() => { window.shift = 0; new PerformanceObserver((list) => {
 def test_the_numbers_of_a_queue_follow_it(
     tab: Any,
     serve: Serve,
-    server: EmbeddedServer,
+    server: ManagedServer,
     dispatcher: Dispatcher,
     size: dict[str, int],
     place: float,
@@ -89,14 +82,15 @@ def test_the_numbers_of_a_queue_follow_it(
         queue.update_state(job, JobState.RUNNING)
     tab.locator("#numbers").get_by_role("link", name=names[12], exact=True).wait_for()
     tab.locator("#numbers").get_by_role("link", name=names[11], exact=True).wait_for()
-    assert tab.locator(".chart svg[role=img]").count() == 2
-    assert tab.locator(".oldest").inner_text().startswith(names[24])
+    charts, oldest = tab.locator(".chart svg[role=img]"), tab.locator(".oldest")
+    wait_until(lambda: charts.count() == 2, "both charts")
+    wait_until(lambda: oldest.inner_text().startswith(names[24]), "the job that waits longest")
     assert tab.evaluate("window.shift") < 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hostile_names_are_only_text(
-    tab: Any, serve: Serve, server: EmbeddedServer, dispatcher: Dispatcher, name: str
+    tab: Any, serve: Serve, server: ManagedServer, dispatcher: Dispatcher, name: str
 ) -> None:
     url = serve(settings_of(server.hosts))
     text = {name: HOSTILE, "long": "<i>" * 100_000}
@@ -105,33 +99,32 @@ def test_hostile_names_are_only_text(
     for page in (URL, f"{URL}/list?{'dataset=' + quote(name)}"):
         tab.goto(url + page)
         tab.get_by_role("link", name=job, exact=True).click()
-        tab.get_by_role("heading", name=f"Job {job}", exact=True).wait_for()
+        wait_for_page(tab, f"Job {job}")
         assert f"m:{name}" in tab.locator("main").inner_text()
         assert tab.locator("img, main i").count() == 0
     tab.get_by_role("link", name="Jobs of this task").click()
     tab.get_by_role("link", name=job, exact=True).wait_for()
 
 
-def test_a_queue_has_any_name(tab: Any, serve: Serve, server: EmbeddedServer) -> None:
+def test_a_queue_has_any_name(tab: Any, serve: Serve, server: ManagedServer, zk: Client) -> None:
     url = serve(settings_of(server.hosts))
-    with Client(server.hosts) as zk:
-        for number, name in enumerate(["a%2Fb", "q?#&", RIGHT_TO_LEFT, "<b>x"]):
-            path = f"/apps {number}/{name}"
-            JobQueue(zk, path).ensure_layout()
-            tab.goto(f"{url}/c/local/jobs")
-            tab.get_by_label("Below the znode").fill(f"/apps {number}")
-            tab.get_by_role("button", name="Look").press("Enter")
-            tab.get_by_role("link", name=name, exact=True).click()
-            tab.get_by_role("heading", name=f"Queue {path}", exact=True).wait_for()
-            tab.get_by_role("link", name="Failures", exact=True).click()
-            tab.get_by_role("heading", name=f"Failures in {path}", exact=True).wait_for()
-            tab.get_by_role("button", name="Show").click()
-            tab.get_by_role("heading", name=f"Failures in {path}", exact=True).wait_for()
+    for number, name in enumerate(["a%2Fb", "q?#&", RIGHT_TO_LEFT, "<b>x"]):
+        path = f"/apps {number}/{name}"
+        JobQueue(zk, path).ensure_layout()
+        tab.goto(f"{url}/c/local/jobs")
+        tab.get_by_label("Below the znode").fill(f"/apps {number}")
+        tab.get_by_role("button", name="Look").press("Enter")
+        tab.get_by_role("link", name=name, exact=True).click()
+        tab.get_by_role("heading", name=f"Queue {path}", exact=True).wait_for()
+        tab.get_by_role("link", name="Failures", exact=True).click()
+        tab.get_by_role("heading", name=f"Failures in {path}", exact=True).wait_for()
+        tab.get_by_role("button", name="Show").click()
+        tab.get_by_role("heading", name=f"Failures in {path}", exact=True).wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_a_small_screen(
-    tab: Any, serve: Serve, server: EmbeddedServer, dispatcher: Dispatcher, scheme: str
+    tab: Any, serve: Serve, server: ManagedServer, dispatcher: Dispatcher, scheme: str
 ) -> None:
     url = serve(settings_of(server.hosts))
     tab.emulate_media(color_scheme=scheme)
@@ -148,7 +141,7 @@ def test_nothing_is_wider_than_a_small_screen(
 
 
 def test_the_pages_work_by_keyboard(
-    tab: Any, serve: Serve, server: EmbeddedServer, dispatcher: Dispatcher
+    tab: Any, serve: Serve, server: ManagedServer, dispatcher: Dispatcher
 ) -> None:
     dispatcher.submit_batch([JobRequest("m:f", "d", str(number)) for number in range(60)])
     tab.goto(serve(settings_of(server.hosts)) + URL + "/list")

@@ -1,17 +1,18 @@
 """The page by keyboard alone: every action, a visible focus, and where it is after an action."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.browser.conftest import on_both
 from tests.browser.quality import check_quality
 from tests.browser.test_quality import simple_pages
-from tests.support.web import PASSWORDS, settings_of, users_file
+from tests.support.waiting import wait_until
+from tests.support.web import PASSWORDS, settings_of
 from zoolet.client import Client
 from zoolet.model.acl_texts import format_acl
-from zoolet.testing import EmbeddedServer
+from zoolet.testing.servers.base import ManagedServer
 from zoolet.web.settings import WebSettings
 
 Serve = Callable[[WebSettings], str]
@@ -30,20 +31,11 @@ FOCUSED = """() => {
 }"""
 
 
-@pytest.fixture
-def server() -> Iterator[EmbeddedServer]:
-    with EmbeddedServer() as running:
-        with Client(running.hosts) as zk:
-            zk.create("/app", b'{"a": {"b": 1}}')
-            zk.create("/app/one", b"old")
-        yield running
-
-
-@pytest.fixture
-def editor_url(serve: Serve, server: EmbeddedServer, tmp_path: Path) -> str:
-    """The URL of a page on which an editor may change something."""
-    settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
-    return serve(settings)
+@pytest.fixture(autouse=True)
+def znodes(zk: Client) -> None:
+    """Create the znodes of each test."""
+    zk.create("/app", b'{"a": {"b": 1}}')
+    zk.create("/app/one", b"old")
 
 
 def focused(tab: Any) -> str:
@@ -108,7 +100,8 @@ def test_a_wrong_password_a_path_and_the_logout_by_keyboard(tab: Any, editor_url
     wait_for_focus(tab, "/app")
     tab_to(tab, "{")
     keys.press("Enter")
-    assert tab.locator(".json details[open]").count() == 1
+    is_open = tab.locator(".json details[open]")
+    wait_until(lambda: is_open.count() == 1, "the object is folded")
     # Log out.
     tab_to(tab, "Log out")
     keys.press("Enter")
@@ -116,9 +109,8 @@ def test_a_wrong_password_a_path_and_the_logout_by_keyboard(tab: Any, editor_url
     tab.locator("input[name=name]:focus").wait_for()
 
 
-def test_data_and_acls_are_edited_by_keyboard(
-    tab: Any, editor_url: str, server: EmbeddedServer
-) -> None:
+@on_both
+def test_data_and_acls_are_edited_by_keyboard(tab: Any, editor_url: str, zk: Client) -> None:
     keys = log_in(tab, editor_url)
     # Edit the data; then the focus is at the heading of the znode.
     tab_to(tab, "Edit")
@@ -140,14 +132,12 @@ def test_data_and_acls_are_edited_by_keyboard(
     keys.press("Enter")
     tab.locator("pre[aria-label=ACL]").get_by_text("world:anyone:cdrw", exact=True).wait_for()
     wait_for_focus(tab, "/app/one")
-    with Client(server.hosts) as zk:
-        assert zk.get("/app/one").data == b"new"
-        assert format_acl(zk.get_acl("/app/one").acl) == "world:anyone:cdrw"
+    assert zk.get("/app/one").data == b"new"
+    assert format_acl(zk.get_acl("/app/one").acl) == "world:anyone:cdrw"
 
 
-def test_znodes_are_created_and_deleted_by_keyboard(
-    tab: Any, editor_url: str, server: EmbeddedServer
-) -> None:
+@on_both
+def test_znodes_are_created_and_deleted_by_keyboard(tab: Any, editor_url: str, zk: Client) -> None:
     keys = log_in(tab, editor_url)
     # Create a child.
     tab_to(tab, "Create a child")
@@ -182,12 +172,12 @@ def test_znodes_are_created_and_deleted_by_keyboard(
     keys.press("Enter")
     tab.get_by_role("heading", name="/app", exact=True).wait_for()
     wait_for_focus(tab, "/app")
-    with Client(server.hosts) as zk:
-        assert zk.exists("/app/one") is None
+    assert zk.exists("/app/one") is None
 
 
+@on_both
 def test_the_tree_keeps_the_focus_and_skipping_it_loads_nothing(
-    tab: Any, serve: Serve, server: EmbeddedServer
+    tab: Any, serve: Serve, server: ManagedServer
 ) -> None:
     tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree")
     tab.get_by_text("app", exact=True).wait_for()
@@ -208,7 +198,7 @@ def test_the_tree_keeps_the_focus_and_skipping_it_loads_nothing(
 
 @pytest.mark.parametrize("page", simple_pages(), ids=ascii)
 def test_nothing_moves_for_who_asks_for_it(
-    tab: Any, serve: Serve, server: EmbeddedServer, page: str
+    tab: Any, serve: Serve, server: ManagedServer, page: str
 ) -> None:
     tab.emulate_media(reduced_motion="reduce")
     tab.goto(serve(settings_of(server.hosts)) + page)

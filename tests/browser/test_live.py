@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import SMALL, Serve
+from tests.browser.conftest import SMALL, Serve, log_in, on_both
 from tests.support.waiting import wait_until
-from tests.support.web import PASSWORDS, settings_of, users_file
+from tests.support.web import settings_of, users_file
 from zoolet.client import Client, Multi
 from zoolet.testing import EmbeddedServer
+from zoolet.testing.servers.base import ManagedServer
 from zoolet.web.settings import PastSource
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "\u202eright to left", "{{7*7}}", "a&b=c#d?e%41"]
@@ -19,6 +20,13 @@ HOSTILE = ["<img src=x onerror=alert(1)>", "\u202eright to left", "{{7*7}}", "a&
 def rows(tab: Any) -> list[str]:
     found: list[str] = tab.locator("#rows .row bdi").all_inner_texts()
     return found
+
+
+def all_rows(tab: Any) -> list[str]:
+    """Return the names of the visible rows, when none of them is loading any more."""
+    waiting = tab.locator("#rows .waiting")
+    wait_until(lambda: waiting.count() == 0, "all visible rows")
+    return rows(tab)
 
 
 def fill(zk: Client, path: str, count: int) -> None:
@@ -30,8 +38,9 @@ def fill(zk: Client, path: str, count: int) -> None:
         zk.multi(multi)
 
 
+@on_both
 def test_names_appear_and_disappear(
-    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+    tab: Any, serve: Serve, server: ManagedServer, zk: Client
 ) -> None:
     fill(zk, "/few", 3)
     tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?root=/few&path=/few")
@@ -45,8 +54,9 @@ def test_names_appear_and_disappear(
     assert tab.locator("img").count() == 0
 
 
+@on_both
 def test_visible_rows_stay_where_they_are(
-    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+    tab: Any, serve: Serve, server: ManagedServer, zk: Client
 ) -> None:
     fill(zk, "/some", 5000)
     zk.create("/some/n-002500/child")
@@ -54,14 +64,14 @@ def test_visible_rows_stay_where_they_are(
         f"{serve(settings_of(server.hosts))}/c/local/tree?root=/some&path=/some/n-002500/child"
     )
     tab.locator("[aria-selected=true]").get_by_text("child").wait_for()
-    before = rows(tab)
+    before = all_rows(tab)
     assert "child" in before
     multi = Multi()
     for number in range(300):
         multi.create(f"/some/a-{number:03}")
     zk.multi(multi)
     tab.get_by_text("5,300 children").wait_for()
-    assert rows(tab) == before
+    assert all_rows(tab) == before
     multi = Multi()
     for number in range(300):
         multi.delete(f"/some/a-{number:03}")
@@ -69,11 +79,12 @@ def test_visible_rows_stay_where_they_are(
         multi.create(f"/some/b-{number:03}")
     zk.multi(multi)
     tab.get_by_text("6,000 children").wait_for()
-    assert rows(tab) == before
+    assert all_rows(tab) == before
 
 
+@on_both
 def test_a_long_list_is_loaded_when_the_user_wants_it(
-    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+    tab: Any, serve: Serve, server: ManagedServer, zk: Client
 ) -> None:
     fill(zk, "/long", 21_000)
     tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?root=/long&path=/long")
@@ -86,7 +97,8 @@ def test_a_long_list_is_loaded_when_the_user_wants_it(
     tab.get_by_text("a", exact=True).wait_for()
 
 
-def test_new_data_are_shown(tab: Any, serve: Serve, server: EmbeddedServer, zk: Client) -> None:
+@on_both
+def test_new_data_are_shown(tab: Any, serve: Serve, server: ManagedServer, zk: Client) -> None:
     zk.create("/value", b"old")
     tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?path=/value")
     tab.locator("#data").get_by_text("old").wait_for()
@@ -103,15 +115,14 @@ def test_new_data_are_shown(tab: Any, serve: Serve, server: EmbeddedServer, zk: 
     tab.locator("#data").get_by_text("back").wait_for()
 
 
+@on_both
 def test_an_edit_is_never_lost(
-    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client, tmp_path: Path
+    tab: Any, serve: Serve, server: ManagedServer, zk: Client, tmp_path: Path
 ) -> None:
     settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
     zk.create("/edited", b"old")
     tab.goto(f"{serve(settings)}/c/local/tree?path=/edited")
-    tab.get_by_label("Name").fill("ed")
-    tab.get_by_label("Password").fill(PASSWORDS["ed"])
-    tab.get_by_role("button", name="Log in").click()
+    log_in(tab)
     tab.get_by_text("Edit", exact=True).click()
     tab.get_by_label("New data").fill("mine")
     zk.set("/edited", b"theirs")
@@ -132,33 +143,34 @@ def test_an_edit_is_never_lost(
     wait_until(lambda: edit.input_value() == "very new", "the form has the newest data")
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_changes_are_listed(
-    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client, name: str
-) -> None:
+@on_both
+def test_changes_are_listed(tab: Any, serve: Serve, server: ManagedServer, zk: Client) -> None:
     zk.create("/top")
     tab.set_viewport_size(SMALL)
     tab.goto(f"{serve(settings_of(server.hosts))}/c/local/changes?path=/top")
     tab.get_by_text("Following since").wait_for()
-    zk.create(f"/top/{name}", f"{name}\x1b[31m".encode())
-    zk.set(f"/top/{name}", name.encode())
-    zk.set("/top", b"y" * 5000 + b"long" * 100)
-    zk.delete(f"/top/{name}")
-    tab.get_by_text("Deleted").wait_for()
+    for number, name in enumerate(HOSTILE, 1):
+        zk.create(f"/top/{name}", f"{name}\x1b[31m".encode())
+        zk.set(f"/top/{name}", name.encode())
+        zk.set("/top", b"y" * 5000 + b"long" * 100)
+        zk.delete(f"/top/{name}")
+        deleted = tab.locator("#list .kind").get_by_text("Deleted", exact=True)
+        deleted.nth(number - 1).wait_for()
+        assert name in tab.locator("#list").inner_text()
     assert tab.locator("img").count() == 0
-    assert name in tab.locator("#list").inner_text()
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@on_both
 def test_a_page_continues_when_the_server_returns(
-    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+    tab: Any, serve: Serve, server: ManagedServer, zk: Client
 ) -> None:
     zk.create("/kept", b"1")
     tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree?path=/kept")
     tab.locator("#data").get_by_text("1", exact=True).wait_for()
     zk.set("/kept", b"2")
     tab.locator("#data").get_by_text("2", exact=True).wait_for()
-    server.stop()
+    server.kill()
     tab.get_by_text("The connection to ZooKeeper is lost").wait_for()
     server.start()
     tab.get_by_text("The connection to ZooKeeper is lost").wait_for(state="detached")
@@ -168,13 +180,11 @@ def test_a_page_continues_when_the_server_returns(
 
 
 def test_the_page_says_that_the_user_is_logged_out(
-    tab: Any, serve: Serve, server: EmbeddedServer, tmp_path: Path
+    tab: Any, serve: Serve, server: ManagedServer, tmp_path: Path
 ) -> None:
     url = serve(settings_of(server.hosts, users_file=users_file(tmp_path), base_path="/zk"))
     tab.goto(f"{url}/c/local/tree")
-    tab.get_by_label("Name").fill("vi")
-    tab.get_by_label("Password").fill(PASSWORDS["vi"])
-    tab.get_by_role("button", name="Log in").click()
+    log_in(tab, "vi")
     tab.get_by_text("zookeeper", exact=True).wait_for()
     resources = "performance.getEntriesByType('resource').length"
     wait_until(lambda: tab.evaluate(resources) > 0, "the page has loaded a resource")
@@ -203,7 +213,7 @@ def test_the_past_fits_a_small_screen_and_is_only_text(
 
 
 def test_rows_move_little_while_names_come_and_go(
-    tab: Any, serve: Serve, server: EmbeddedServer, zk: Client
+    tab: Any, serve: Serve, server: ManagedServer, zk: Client
 ) -> None:
     fill(zk, "/moving", 300)
     zk.set("/moving", b"1")
@@ -257,7 +267,7 @@ SHIFTS = """(seed) => {
 
 
 def test_random_differences_move_rows_to_their_places(
-    tab: Any, serve: Serve, server: EmbeddedServer
+    tab: Any, serve: Serve, server: ManagedServer
 ) -> None:
     seed = random.randrange(1, 1 << 30)
     tab.goto(f"{serve(settings_of(server.hosts))}/c/local/tree")

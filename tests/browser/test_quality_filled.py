@@ -68,6 +68,11 @@ def test_a_page_with_data_has_the_quality(
     tab: Any, filled: Stage, show: Callable[[str], None], number: int
 ) -> None:
     show(filled.pages()[number])
+    # The name and the colour of the cluster are on every page.
+    name = tab.locator("header .cluster")
+    assert name.inner_text() == "local"
+    colour = name.evaluate("element => getComputedStyle(element).backgroundColor")
+    assert colour == "rgb(179, 38, 30)"
     check(tab)
 
 

@@ -1,4 +1,7 @@
-"""The busiest clients and paths in a real browser: refreshed, by keyboard, on a small screen."""
+"""The busiest clients and paths in a real browser: refreshed, by keyboard, on a small screen.
+
+Only zoolet takes samples of requests. For Apache ZooKeeper, the page shows counters and says why.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +12,7 @@ from tests.browser.conftest import LARGE, SMALL
 from tests.browser.test_servers import SHIFTS
 from tests.support.web import settings_of
 from zoolet.client import Client
-from zoolet.testing import EmbeddedServer
+from zoolet.testing import ApacheServer, EmbeddedServer
 from zoolet.web.settings import WebSettings
 
 Serve = Callable[[WebSettings], str]
@@ -60,6 +63,19 @@ def test_from_a_path_to_its_znode_by_keyboard(
         box.get_by_role("link", name=HOSTILE).press("Enter")
         tab.get_by_role("heading", name=HOSTILE).wait_for()
         assert tab.locator("img").count() == 0
+
+
+def test_apache_has_counters_instead_of_samples(
+    tab: Any, serve: Serve, apache_server: ApacheServer
+) -> None:
+    with Client(apache_server.hosts) as zk:
+        zk.exists("/app")
+        tab.goto(f"{serve(settings_of(apache_server.hosts))}/c/local/top")
+        tab.get_by_text("takes no samples of requests: it is Apache ZooKeeper").wait_for()
+        tab.get_by_text("with pings").wait_for()
+        clients = tab.get_by_role("region", name=f"Addresses of clients of {apache_server.hosts}")
+        clients.get_by_role("row", name="127.0.0.1").wait_for()
+        assert tab.get_by_role("region", name=f"Paths of {apache_server.hosts}").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from zoolet.client import Client
 from zoolet.passwords.hashes import NOBODYS_HASH, hash_of
-from zoolet.testing import EmbeddedServer
+from zoolet.testing.servers.base import ManagedServer
 from zoolet.web.application import application
 from zoolet.web.settings import Cluster, WebSettings
 
@@ -102,13 +102,32 @@ def browsing(settings: WebSettings, address: str = "127.0.0.1") -> Iterator[Brow
 
 
 @contextmanager
-def clearing(server: EmbeddedServer) -> Iterator[Client]:
-    """Give the block a client of a server; delete all znodes of the block at its end."""
+def restoring(server: ManagedServer) -> Iterator[None]:
+    """Delete the znodes and quotas of the block at its end; start the server if it was stopped."""
     with Client(server.hosts) as client:
+        before = _paths(client)
+    yield
+    server.start()
+    with Client(server.hosts) as client:
+        for path in _paths(client) - before:
+            client.delete_recursive(path)
+
+
+def _paths(client: Client) -> set[str]:
+    """Return the paths of the znodes below / and of the quotas."""
+    return {
+        f"{parent}/{name}"
+        for parent in ("", "/zookeeper/quota")
+        for name in client.children(parent or "/").names
+        if name != "zookeeper"
+    }
+
+
+@contextmanager
+def clearing(server: ManagedServer) -> Iterator[Client]:
+    """Give the block a client of a server; delete all znodes of the block at its end."""
+    with restoring(server), Client(server.hosts) as client:
         yield client
-        for name in client.children("/").names:
-            if name != "zookeeper":
-                client.delete_recursive(f"/{name}")
 
 
 def audit_of(messages: list[str]) -> list[dict[str, Any]]:

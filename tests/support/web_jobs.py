@@ -1,12 +1,23 @@
-"""Jobs for tests of the web page: hostile tasks, and a real worker that runs them."""
+"""Jobs for tests of the web page: hostile tasks, a real worker, interrupted changes, histories."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.jobs import WorkerProcess
-from zoolet.jobs import Dispatcher, Job, JobRequest
+from zoolet.jobs import (
+    ChangeProgress,
+    Dispatcher,
+    Job,
+    JobChange,
+    JobChanges,
+    JobFilter,
+    JobRequest,
+)
+from zoolet.jobs.housekeeping.removal import Remover
 
 ROOT = "/jobs/flights"
 URL = "/c/local/jobs/flights"
@@ -61,3 +72,23 @@ def ended(dispatcher: Dispatcher, *requests: JobRequest) -> list[Job]:
     batch = dispatcher.submit_batch(requests)
     found = {job.name: job for job in batch.results(timeout_s=60)}
     return [found[name] for name in batch.names]
+
+
+class InterruptionError(Exception):
+    """The end of a program in the middle of a change."""
+
+
+def interrupt(dispatcher: Dispatcher, change: JobChange, selected: JobFilter) -> None:
+    """Begin a change as a program that dies after its first fifty jobs."""
+
+    def stop(_: ChangeProgress) -> None:
+        raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        JobChanges(dispatcher.queue).make(change, selected, stop)
+
+
+def remove_all(dispatcher: Dispatcher, store: str) -> None:
+    """Remove all ended jobs of the queue, as its housekeeping does."""
+    dispatcher.queue.configure(result_store=store, keep_done_jobs=0)
+    Remover(dispatcher.queue, dispatcher.results).apply(0, None)

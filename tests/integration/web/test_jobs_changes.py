@@ -11,13 +11,11 @@ from starlette.routing import Route
 
 from tests.support.waiting import wait_until
 from tests.support.web import JSON, Browser, audit_of, browsing, settings_of, users_file
-from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
+from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, interrupt, request, working
 from zoolet.client import Client
 from zoolet.jobs import (
-    ChangeProgress,
     Dispatcher,
     JobChange,
-    JobChanges,
     JobFilter,
     JobRequest,
     JobState,
@@ -146,20 +144,6 @@ def test_jobs_are_paused_and_resumed(editor: Browser, dispatcher: Dispatcher) ->
     editor.post(f"{URL}/pause", {"kind": "jobs", "name": "x"}, 400)
     editor.post(f"{URL}/pause", {"kind": "x"}, 400)
     editor.post(f"{URL}/resume", {"kind": "task", "name": "none"}, 404)
-
-
-class InterruptionError(Exception):
-    """The end of a program in the middle of a change."""
-
-
-def interrupt(dispatcher: Dispatcher, change: JobChange, selected: JobFilter) -> None:
-    """Begin a change as a program that dies after its first fifty jobs."""
-
-    def stop(_: ChangeProgress) -> None:
-        raise InterruptionError
-
-    with pytest.raises(InterruptionError):
-        JobChanges(dispatcher.queue).make(change, selected, stop)
 
 
 def test_a_change_of_a_process_that_died_is_continued(

@@ -15,11 +15,10 @@ from tests.support.jobs import WorkerProcess
 from tests.support.postgresql import PostgresqlServer
 from tests.support.waiting import wait_until
 from tests.support.web import Browser, browsing, settings_of
-from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, request, working
+from tests.support.web_jobs import HOSTILE, ROOT, URL, ended, remove_all, request, working
 from zoolet import __version__
 from zoolet.client import Client
 from zoolet.jobs import Dispatcher, JobRequest, JobState, When
-from zoolet.jobs.housekeeping.removal import Remover
 from zoolet.testing import EmbeddedServer
 from zoolet.web.jobs import histories
 
@@ -186,12 +185,6 @@ def test_a_graph_in_a_circle_ends(web: Browser, zk: Client) -> None:
     found = web.get(f"{URL}/graph/a")
     assert found["after"]["followers"][0]["name"] == "b"
     assert found["before"]["after"][0]["name"] == "b"
-
-
-def remove_all(dispatcher: Dispatcher, store: str) -> None:
-    """Remove all ended jobs of the queue, as its housekeeping does."""
-    dispatcher.queue.configure(result_store=store, keep_done_jobs=0)
-    Remover(dispatcher.queue, dispatcher.results).apply(0, None)
 
 
 @pytest.mark.usefixtures("zk")
