@@ -19,6 +19,7 @@ from zoolet.server.auditing import Auditing
 from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.log_thread import LogThread
+from zoolet.server.common.pace import Pace
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.connections.batches import Batch
 from zoolet.server.endpoints import Endpoints
@@ -349,7 +350,7 @@ class Server:
             self._commit.when_durable,
             self._clock.monotonic_ms,
             self._processor.stats.snapshots,
-            loop.call_later,
+            Pace(loop.call_later),
         )
         self._snapshotter.count(self._txns_replayed)
         self._snapshotter.remove_unfinished()

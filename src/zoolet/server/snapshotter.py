@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.pace import Pace
@@ -25,6 +26,10 @@ from zoolet.storage.snapshots import Image, SnapshotFile
 log = logging.getLogger(__name__)
 
 _ZNODES_PER_TXN = 2
+
+_HURRIED_LOGS: Final = 8
+"""If the log since the begin of a snapshot is this number of times as long as the log after which a
+snapshot is due, the snapshot makes no more pauses: a restart would have to replay too much."""
 
 
 class Snapshotter:
@@ -43,13 +48,13 @@ class Snapshotter:
         when_durable: Callable[[Callable[[], None]], None],
         monotonic_ms: Callable[[], int],
         durations: Summary,
-        call_later: Callable[[float, Callable[[], None]], object] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """Prepare to take snapshots.
 
         ``when_durable`` calls a function when every txn applied so far is in the log on disk.
-        ``durations`` counts the durations of the snapshots. ``call_later`` calls a function after
-        a number of seconds, for the pauses between chunks; if it is None, there are no pauses.
+        ``durations`` counts the durations of the snapshots. ``pace`` makes the pauses between
+        chunks; if it is None, there are none.
         """
         self._config = config
         self._disk = disk
@@ -58,9 +63,10 @@ class Snapshotter:
         self._when_durable = when_durable
         self._monotonic_ms = monotonic_ms
         self._durations = durations
-        self._pace = None if call_later is None else Pace(call_later)
+        self._pace = pace
         self._txns = 0
         self._bytes = 0
+        self._num_znodes = 0
         self._file: SnapshotFile | None = None
         self._path: Path | None = None
         self._done: Callable[[Path | None], None] = lambda _path: None
@@ -84,10 +90,14 @@ class Snapshotter:
         number of txns since the last snapshot is at least half the number of znodes.
         """
         self.count(batch.num_txns, len(batch.records))
-        config = self._config
-        wanted_txns = max(config.storage.snap_count, num_znodes // _ZNODES_PER_TXN)
-        is_long = self._txns >= wanted_txns or self._bytes >= config.storage.snap_size_bytes
-        return is_long and not self.is_busy
+        self._num_znodes = num_znodes
+        return self._is_log_long(1) and not self.is_busy
+
+    def _is_log_long(self, times: int) -> bool:
+        """Return whether the log is this number of times as long as when a snapshot is due."""
+        storage = self._config.storage
+        wanted_txns = max(storage.snap_count, self._num_znodes // _ZNODES_PER_TXN)
+        return self._txns >= times * wanted_txns or self._bytes >= times * storage.snap_size_bytes
 
     def take(
         self,
@@ -151,10 +161,10 @@ class Snapshotter:
     def _go_on(self, failure: Exception | None) -> None:
         if failure is not None:
             self._failed(failure)
-        elif self._pace is not None:
-            self._pace.go_on(self._next_chunk)
-        else:
+        elif self._pace is None or self._is_log_long(_HURRIED_LOGS):
             self._next_chunk()
+        else:
+            self._pace.go_on(self._next_chunk)
 
     def _next_chunk(self) -> None:
         if self._is_stopped:
