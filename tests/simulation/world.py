@@ -23,10 +23,10 @@ from zoolet.model.stat import STAT, Stat
 from zoolet.model.txns import Txn
 from zoolet.server.common.clock import Clock
 from zoolet.server.common.disk_thread import DiskThread
-from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS
 from zoolet.server.common.scheduler import Scheduler
 from zoolet.server.connections.batches import Batch
 from zoolet.server.connections.connection import Connection
+from zoolet.server.failures import HARMLESS_IN_CALLBACKS
 from zoolet.server.pipeline.group_commit import GroupCommit
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.server.snapshotter import Snapshotter

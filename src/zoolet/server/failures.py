@@ -7,11 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS, AuditError, ServerError
+from zoolet.server.common.errors import AuditError, ServerError
 from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.sockets.listening import is_broken_connection
 
 log = logging.getLogger(__name__)
+
+HARMLESS_IN_CALLBACKS = (OSError, EOFError, asyncio.CancelledError, asyncio.TimeoutError)
+"""Exceptions from callbacks of the event loop that affect one connection only.
+
+They are caused by broken connections, failed TLS handshakes (``ssl.SSLError`` is an OSError) and
+time-outs. Any other exception in a callback stops the server.
+"""
 
 
 class Failures:

@@ -4,8 +4,6 @@ Source: ``ZooKeeperServer.checkACL``, ``PrepRequestProcessor.fixupACL`` and the 
 providers of Apache ZooKeeper.
 """
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -127,6 +125,10 @@ def digest_of(credentials: bytes, algorithm: str = "sha1") -> str:
     Source: ``DigestAuthenticationProvider.generateDigest``. Its default algorithm is SHA-1.
     """
     text = credentials.decode("utf-8", "replace")
+    # Imported when a client authenticates: a server without such clients needs no OpenSSL.
+    import base64  # noqa: PLC0415
+    import hashlib  # noqa: PLC0415
+
     digest = hashlib.new(algorithm, text.encode(), usedforsecurity=False).digest()
     return f"{text.split(':', 1)[0]}:{base64.b64encode(digest).decode()}"
 

@@ -55,6 +55,11 @@ class PathSet:
                 del self._lengths[length]
                 self._longest_first = sorted(self._lengths, reverse=True)
 
+    @property
+    def longest(self) -> int:
+        """The length of the longest path; 0 if there is none."""
+        return self._longest_first[0] if self._longest_first else 0
+
     def deepest_above(self, path: str) -> str | None:
         """Return the deepest element that is ``path`` or above it; None if there is none."""
         for length in self._longest_first:

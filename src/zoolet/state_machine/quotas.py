@@ -68,14 +68,18 @@ class _Quota:
     """The limits and the statistics of a limited path.
 
     Attributes:
+        limited: the path.
+        below: with what the paths of all its descendants begin.
         limits: the text of its limits.
         stats: the text of its statistics.
         written: the record with the statistics that the last count has written.
     """
 
-    __slots__ = ("limits", "stats", "written")
+    __slots__ = ("below", "limited", "limits", "stats", "written")
 
     def __init__(self, limited: str) -> None:
+        self.limited = limited
+        self.below = f"{limited}/"
         self.limits = _Text(f"{paths.QUOTA}{limited}/{LIMITS_NAME}")
         self.stats = _Text(f"{paths.QUOTA}{limited}/{STATS_NAME}")
         self.written: bytes | None = None
@@ -92,6 +96,8 @@ class Quotas:
         """Find the limits in a tree and recompute their statistics, as after a restart."""
         self._tree = tree
         self._quotas: dict[str, _Quota] = {}
+        # A quota that the last writes have needed, and that is the deepest of all paths below it.
+        self._last: _Quota | None = None
         self.limited = PathSet()
         for path in self._limits_below(paths.QUOTA):
             if path:
@@ -107,6 +113,7 @@ class Quotas:
         real_path = _real_path(path, LIMITS_NAME)
         if real_path:
             self.limited.add(real_path)
+            self._last = None
         real_path = _real_path(path, STATS_NAME)
         if real_path:
             self._count_subtree(real_path)
@@ -124,6 +131,7 @@ class Quotas:
         if real_path:
             self.limited.remove(real_path)
             self._quotas.pop(real_path, None)
+            self._last = None
         return self._count(path, -size_bytes, -1)
 
     def check(self, path: str, bytes_more: int, count_more: int, *, enforced: bool) -> str | None:
@@ -133,10 +141,9 @@ class Quotas:
         """
         if not bytes_more and not count_more:
             return None
-        limited = self.limited.deepest_above(path)
-        if limited is None:
+        quota = self._deepest_above(path)
+        if quota is None:
             return None
-        quota = self._quota_of(limited)
         if not quota.limits.is_in(self._tree) or not quota.stats.is_in(self._tree):
             return None
         limits, stats = quota.limits.values, quota.stats.values
@@ -151,8 +158,8 @@ class Quotas:
             if not more or limit <= UNLIMITED or after <= limit:
                 continue
             if hard > UNLIMITED and enforced:
-                raise RequestError(ErrorCode.QUOTA_EXCEEDED, limited)
-            warning = f"the quota of {limited} is exceeded: {name} {after}, limit {limit}"
+                raise RequestError(ErrorCode.QUOTA_EXCEEDED, quota.limited)
+            warning = f"the quota of {quota.limited} is exceeded: {name} {after}, limit {limit}"
         return warning
 
     def _limits_below(self, path: str) -> Iterator[str]:
@@ -175,10 +182,9 @@ class Quotas:
         tree.replace_data(stats_path, format_quota({COUNT: count, BYTES: size_bytes}))
 
     def _count(self, path: str, bytes_more: int, count_more: int) -> str | None:
-        limited = self.limited.deepest_above(path)
-        if limited is None:
+        quota = self._deepest_above(path)
+        if quota is None:
             return None
-        quota = self._quota_of(limited)
         stats = quota.stats
         if not stats.is_in(self._tree):
             return None
@@ -190,10 +196,22 @@ class Quotas:
         quota.written = stats.record = self._tree.replace_data(stats.path, format_quota(values))
         return stats.path
 
-    def _quota_of(self, limited: str) -> _Quota:
+    def _deepest_above(self, path: str) -> _Quota | None:
+        """Return the quota of the deepest limited path at or above ``path``; None without one.
+
+        Most writes have the same quota as the write before, and need no search.
+        """
+        last = self._last
+        if last is not None and path.startswith(last.below):
+            return last
+        limited = self.limited.deepest_above(path)
+        if limited is None:
+            return None
         quota = self._quotas.get(limited)
         if quota is None:
             quota = self._quotas[limited] = _Quota(limited)
+        if len(limited) == self.limited.longest:
+            self._last = quota  # no limited path is below it, because that would be longer
         return quota
 
 

@@ -100,13 +100,20 @@ class WatchTable:
         watchers = self.by_path.get(path)
         if watchers is None:
             return above
-        told: dict[Watcher, None] = {}
-        for watcher in tuple(watchers):
-            told[watcher] = None
-            self._take_out(path, watcher, _STANDARD)
+        staying: dict[Watcher, int] = {}
+        for watcher, modes in watchers.items():
+            if modes == _STANDARD:
+                self._unlink(path, watcher)
+            else:
+                staying[watcher] = modes & ~_STANDARD
+        if staying:
+            self.by_path[path] = staying
+        else:
+            del self.by_path[path]
+        # The table no longer has this object, so it can be the result.
         for watcher in above:
-            told[watcher] = None
-        return told
+            watchers[watcher] = _NO_MODE
+        return watchers
 
     def _recursive_at(self, path: str) -> list[Watcher]:
         """Return the watchers with a recursive watch on ``path`` or above it."""
@@ -137,14 +144,19 @@ class WatchTable:
             watchers[watcher] = after
             return True
         del watchers[watcher]
-        watcher.num_watches -= 1
         if not watchers:
             del self.by_path[path]
-        watched = self.by_watcher[watcher]
-        del watched[path]
-        if not watched:
-            del self.by_watcher[watcher]
+        self._unlink(path, watcher)
         return True
+
+    def _unlink(self, path: str, watcher: Watcher) -> None:
+        """Remove a pair from ``by_watcher``, and from the count of the watcher."""
+        watcher.num_watches -= 1
+        watched = self.by_watcher[watcher]
+        if len(watched) == 1:
+            del self.by_watcher[watcher]
+        else:
+            del watched[path]
 
     def forget(self, watcher: Watcher) -> Iterator[int]:
         """Remove all watches of a closed connection.

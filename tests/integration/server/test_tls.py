@@ -1,5 +1,6 @@
 """The secure port: TLS with and without clients' certificates, and ACLs that name them."""
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -310,3 +311,16 @@ def test_the_shell_names_why_there_is_no_session(
         assert (ran.status, ran.out) == (1, "")
         assert said in ran.err
         assert "is it running" not in ran.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, which only Linux has")
+@pytest.mark.parametrize("has_tls", [False, True])
+def test_only_a_server_with_tls_loads_openssl(
+    certificates: Certificates, tmp_path: Path, *, has_tls: bool
+) -> None:
+    port = ReservedPort()
+    settings = settings_of(certificates, port.number, "none") if has_tls else {}
+    with ServerProcess(tmp_path / "server", settings) as server:
+        assert server.ask("srvr")
+        maps = Path(f"/proc/{server.pid}/maps").read_text()
+    assert any("libcrypto" in line or "/_ssl." in line for line in maps.splitlines()) is has_tls

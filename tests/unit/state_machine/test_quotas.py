@@ -84,6 +84,25 @@ def test_the_deepest_quota_counts_alone() -> None:
     assert (made.stats("/a"), made.stats("/a/b")) == (b"count=2,bytes=0", b"count=2,bytes=2")
 
 
+def test_a_quota_is_found_again_after_others_come_and_go() -> None:
+    made = Made()
+    for path in ("/a", "/a/b", "/a/b/c", "/ab"):
+        made.create(path)
+    made.limit("/a", b"count=-1,bytes=-1")
+    made.set("/a/b/c", b"1")
+    made.limit("/a/b", b"count=-1,bytes=-1")  # deeper than the quota of the last write
+    made.set("/a/b/c", b"12")
+    made.set("/ab", b"123")
+    assert (made.stats("/a"), made.stats("/a/b")) == (b"count=3,bytes=1", b"count=2,bytes=2")
+    made.delete("/zookeeper/quota/a/b/zookeeper_limits")
+    made.set("/a/b/c", b"123")
+    assert (made.stats("/a"), made.stats("/a/b")) == (b"count=3,bytes=2", b"count=2,bytes=2")
+    made.limit("/ab", b"count=-1,bytes=-1")  # as long as the quota of the last write and a letter
+    made.set("/ab", b"1")
+    made.set("/a", b"1")
+    assert (made.stats("/a"), made.stats("/ab")) == (b"count=3,bytes=3", b"count=1,bytes=1")
+
+
 @pytest.mark.parametrize(
     ("limits", "created", "changed"),
     [

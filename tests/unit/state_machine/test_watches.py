@@ -35,6 +35,29 @@ def test_a_watcher_that_is_gone_is_not_told() -> None:
     assert len(table) == 0
 
 
+def test_a_watch_that_is_set_again_does_not_change_what_was_told() -> None:
+    table = WatchTable()
+    table.add("/a", ONE)
+    table.add("/a", TWO, WatchMode.PERSISTENT)
+    told = table.trigger("/a")
+    table.add("/a", ONE)
+    table.add("/a", THERE)
+    assert list(told) == [ONE, TWO]
+    assert list(table.trigger("/a")) == [TWO, ONE, THERE]
+    assert table.holds("/a", TWO)
+    assert not table.holds("/a", ONE)
+
+
+def test_a_watcher_of_two_paths_keeps_the_other_one() -> None:
+    table, watcher = WatchTable(), Watcher()
+    for path in ("/a", "/b"):
+        table.add(path, watcher)
+    assert list(table.trigger("/a")) == [watcher]
+    assert (watcher.num_watches, len(table)) == (1, 1)
+    assert list(table.trigger("/b")) == [watcher]
+    assert (watcher.num_watches, len(table)) == (0, 0)
+
+
 def test_a_persistent_watch_stays() -> None:
     table = WatchTable()
     table.add("/a", ONE, WatchMode.PERSISTENT)

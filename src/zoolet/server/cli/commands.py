@@ -16,6 +16,7 @@ import click
 
 from zoolet.console.reporting import fail, reporting, text_of
 from zoolet.model.build import DESCRIPTION
+from zoolet.process import openssl
 from zoolet.process.service_manager import ServiceManager
 from zoolet.server.cli import control
 from zoolet.server.cli.environment import Environment
@@ -200,11 +201,13 @@ def _serve(
     *,
     discards_local_data: bool,
 ) -> signal.Signals:
+    config, pid_path = setup.config, setup.environment.pid_path
+    if not config.may_use_tls:
+        openssl.leave_out()
     # Imported here because only this command runs a server.
     from zoolet.server.cli.running import run  # noqa: PLC0415
     from zoolet.server.operator.four_letter_words import unknown_words  # noqa: PLC0415
 
-    config, pid_path = setup.config, setup.environment.pid_path
     log.info(
         "zoolet %s starts as process %d. Using config: %s; %s",
         DESCRIPTION,

@@ -1,6 +1,4 @@
-"""Errors that stop the server, and errors that only close one connection."""
-
-import asyncio
+"""Errors that stop the server."""
 
 
 class ServerError(Exception):
@@ -13,11 +11,3 @@ class ConfigError(Exception):
 
 class AuditError(Exception):
     """The audit log cannot be written, and the server must stop; the message says what to do."""
-
-
-HARMLESS_IN_CALLBACKS = (OSError, EOFError, asyncio.CancelledError, asyncio.TimeoutError)
-"""Exceptions from callbacks of the event loop that affect one connection only.
-
-They are caused by broken connections, failed TLS handshakes (``ssl.SSLError`` is an OSError) and
-time-outs. Any other exception in a callback stops the server.
-"""

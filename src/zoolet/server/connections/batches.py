@@ -33,6 +33,9 @@ EVERYTHING: Final = Scope.EVERYTHING
 Shows = str | Scope
 """The part of the tree that a reply shows: the path of one znode, or a scope."""
 
+_SHARED_BYTES: Final = 4096
+"""A longer frame is not copied: many holds may have it, and their clients may leave it unread."""
+
 
 class Receiver(Watcher):
     """The interface of a client's connection that a batch uses.
@@ -64,9 +67,8 @@ class Hold:
     Attributes:
         batch: the batch.
         connection: the connection that receives the frames.
-        frames: the newest frames, in order; they are sent after ``long_parts``.
-        long_parts: the bytes to send before ``frames``, in order; None if no long frame waits. Each
-            long frame is a separate part, so that it is not copied.
+        long_parts: the bytes to send before all other frames, in order; None if no long frame
+            waits. Each long frame is a separate part, so that it is not copied.
         size_bytes: the total number of bytes.
         count: the total number of frames.
     """
@@ -74,22 +76,50 @@ class Hold:
     def __init__(self, batch: "Batch", connection: Receiver) -> None:
         self.batch = batch
         self.connection = connection
-        self.frames = BytesWriter()
+        # Most holds have one frame. So a hold that has only an event needs no buffer.
+        self._only = b""
+        self._frames: BytesWriter | None = None
         self.long_parts: list[bytes] | None = None
         self.size_bytes: i64 = 0
         self.count = 0
 
+    def out(self) -> BytesWriter:
+        """Return the buffer for one more frame."""
+        frames = self._frames
+        if frames is None:
+            frames = self._frames = BytesWriter()
+            only, self._only = self._only, b""
+            if len(only) > _SHARED_BYTES:
+                self._add_part(only)
+            else:
+                frames.write(only)
+        return frames
+
+    def add(self, frame: bytes) -> None:
+        """Add a frame that other holds may have too; copy it only if it is one of several."""
+        if self._frames is None and self.count == 0:
+            self._only = frame
+        elif len(frame) > _SHARED_BYTES:
+            self.add_long(frame)
+        else:
+            self.out().write(frame)
+        self.count += 1
+
     def add_long(self, body: bytes) -> None:
-        """Add a long frame or body after the bytes that ``frames`` has now, without a copy."""
+        """Add a long frame or body after the bytes that ``out`` has now, without a copy."""
+        self._add_part(self.out().getvalue())
+        self._add_part(body)
+        self._frames = BytesWriter()
+
+    def _add_part(self, part: bytes) -> None:
         if self.long_parts is None:
             self.long_parts = []
-        self.long_parts.append(self.frames.getvalue())
-        self.long_parts.append(body)
-        self.frames = BytesWriter()
+        self.long_parts.append(part)
 
     def parts(self) -> list[bytes]:
         """Return all bytes to send, in order."""
-        return [*(self.long_parts or ()), self.frames.getvalue()]
+        frames = self._frames
+        return [*(self.long_parts or ()), self._only if frames is None else frames.getvalue()]
 
 
 @final

@@ -26,9 +26,6 @@ from zoolet.wire.replies import encode_event, encode_result
 
 REPLY_BYTES: Final = LENGTH_BYTES + REPLY_HEADER_BYTES
 
-_SHARED_BYTES: Final = 4096
-"""Longer events are not copied for each watcher, because a watcher may leave them unread."""
-
 _EVENTS_EACH: Final = 16
 """If a txn causes more events, events for the same watchers are sent together in one piece."""
 
@@ -118,7 +115,7 @@ class Outbox:
             write_reply(connection.out(), xid, zxid, err, body)
         else:
             hold.count += 1
-            write_reply(hold.frames, xid, zxid, err, body)
+            write_reply(hold.out(), xid, zxid, err, body)
             hold.size_bytes += REPLY_BYTES + len(body)
             connection.held_bytes += REPLY_BYTES + len(body)
 
@@ -141,9 +138,9 @@ class Outbox:
             connection.send_large(writer.getvalue(), body, behind)
         else:
             hold.count += 1
-            write_reply_header(hold.frames, xid, zxid, 0, body_bytes)
+            write_reply_header(hold.out(), xid, zxid, 0, body_bytes)
             hold.add_long(body)
-            hold.frames.write(behind)
+            hold.out().write(behind)
             hold.size_bytes += REPLY_BYTES + body_bytes
             connection.held_bytes += REPLY_BYTES + body_bytes
 
@@ -168,11 +165,7 @@ class Outbox:
         if hold is None:
             connection.out().write(frame)
         else:
-            hold.count += 1
-            if len(frame) > _SHARED_BYTES:
-                hold.add_long(frame)
-            else:
-                hold.frames.write(frame)
+            hold.add(frame)
             hold.size_bytes += len(frame)
             connection.held_bytes += len(frame)
 

@@ -435,6 +435,11 @@ class Config(NamedTuple):
         return -1 if self.tls is None or self.tls.listener is None else self.tls.listener.port
 
     @property
+    def may_use_tls(self) -> bool:
+        """Whether the server may use TLS with clients, operators or a leader."""
+        return not (self.tls is None and self.operators.tls is None and self.observer is None)
+
+    @property
     def text(self) -> str:
         """The settings that were read, in the format of zoo.cfg, without secrets."""
         return "".join(f"{key}={value}\n" for key, value in self.settings.items())

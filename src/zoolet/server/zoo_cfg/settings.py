@@ -8,7 +8,6 @@ Invariants: ``asked`` has every key that was read. Only keys with ``Use.SAME`` o
 be read.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -311,6 +310,10 @@ class Settings:
         """Return hashlib's name of a hash function, which may have Java's name in zoo.cfg."""
         value = self.text(name)
         found = value.lower().replace("sha-", "sha")
+        if found == "sha1":  # the default; hashlib loads OpenSSL
+            return found
+        import hashlib  # noqa: PLC0415
+
         if found not in hashlib.algorithms_available or found.startswith("shake"):
             raise self.error(
                 name, f"{value} is not a hash function that this Python supports: use SHA-256"

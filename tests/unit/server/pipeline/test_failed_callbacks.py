@@ -15,7 +15,7 @@ from tests.support.rawclient import RawClient
 from tests.support.waiting import wait_until
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode
-from zoolet.server.common.errors import HARMLESS_IN_CALLBACKS
+from zoolet.server.failures import HARMLESS_IN_CALLBACKS
 from zoolet.testing import EmbeddedServer
 from zoolet.testing.servers.base import ADDRESS
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
