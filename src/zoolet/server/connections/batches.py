@@ -65,8 +65,8 @@ class Hold:
         batch: the batch.
         connection: the connection that receives the frames.
         frames: the newest frames, in order; they are sent after ``long_parts``.
-        long_parts: the bytes to send before ``frames``, in order; None if no long frame waits. Each
-            long frame is a separate part, so that it is not copied.
+        long_parts: the bytes to send before ``frames``, in order; None if no long frame waits. A
+            long frame has parts of its own, so that it is not copied.
         size_bytes: the total number of bytes.
         count: the total number of frames.
     """
@@ -79,17 +79,13 @@ class Hold:
         self.size_bytes: i64 = 0
         self.count = 0
 
-    def add_long(self, body: bytes) -> None:
+    def add_long(self, parts: list[bytes]) -> None:
         """Add a long frame or body after the bytes that ``frames`` has now, without a copy."""
         if self.long_parts is None:
             self.long_parts = []
         self.long_parts.append(self.frames.getvalue())
-        self.long_parts.append(body)
+        self.long_parts += parts
         self.frames = BytesWriter()
-
-    def parts(self) -> list[bytes]:
-        """Return all bytes to send, in order."""
-        return [*(self.long_parts or ()), self.frames.getvalue()]
 
 
 @final
