@@ -3,8 +3,9 @@
 - ``rows``: the time until Chromium shows the first names of a znode with CHILDREN children, its
   heap, and the memory of the page's process. Beside it: a page that lists all children at once.
 - ``server``: the load generator in C asks for getData on 64 connections, one request at a time
-  each, while the page loads the list again and again, and without the page. The load has a fixed
-  rate, so that the processes share the cores as they do in use.
+  each: without the page, while the page loads the list again and again, and beside a program that
+  uses as much CPU time as the page. The load has a fixed rate, so that the processes share the
+  cores as they do in use.
 - ``updates``: PAGES pages show one subtree that changes ten times a second: the time from the reply
   to a write until the page shows it, and the memory of the page's process.
 

@@ -4,6 +4,9 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+NAMES_PER_PIECE: Final = 512
+"""The number of entries of a list whose names are in one piece. They are encoded at once."""
+
 _SHORT_LIST: Final = 64
 """From a list of at most this length, a deleted child is removed immediately."""
 
@@ -30,20 +33,24 @@ class Directory:
         parent: the directory that has this znode as an entry; None for the root.
         num_below: the number of znodes below the znode, at every depth.
         bytes_below: the number of data bytes of these znodes.
-        changes: the number of times that a child was created or deleted. An encoded list that was
-            made in several steps is kept only if this number did not change meanwhile.
         created: the number of times that a child was created, which is the number of the next
             sequential child. It cannot be computed from the Stat past 2**30: the Stat's cversion,
             which also counts deletions, may have overflowed then.
         pzxid: the zxid of the last txn that created or deleted a child.
         is_counted: whether the znode's Stat in ``Tree.records`` contains the current values.
         listing: the encoded names of the children, as in a getChildren reply; None if no client
-            has asked for them since the last change.
+            has asked for them since the last change. A long list has ``pieces`` instead.
+        pieces: the encoded names of a long list, in pieces. Piece ``n`` has the names of the
+            entries from ``n * NAMES_PER_PIECE``, up to the entries of the next piece, without
+            those in ``gone``. New children come behind the last piece, so the pieces stay valid;
+            this list only grows. None if no client has asked for the names since a child was last
+            deleted, or took its old place.
+        rest: the encoded names of a long list behind its last piece; None if no client has asked
+            for the names since the last change.
     """
 
     __slots__ = (
         "bytes_below",
-        "changes",
         "created",
         "entries",
         "gone",
@@ -52,7 +59,9 @@ class Directory:
         "listing",
         "num_below",
         "parent",
+        "pieces",
         "pzxid",
+        "rest",
     )
 
     def __init__(self, pzxid: i64, parent: "Directory | None") -> None:
@@ -62,11 +71,12 @@ class Directory:
         self.parent = parent
         self.num_below: i64 = 0
         self.bytes_below: i64 = 0
-        self.changes: i64 = 0
         self.created = 0
         self.pzxid: i64 = pzxid
         self.is_counted = True
         self.listing: bytes | None = None
+        self.pieces: list[bytes] | None = None
+        self.rest: bytes | None = None
 
     def add(self, path: str, size_bytes: i64) -> None:
         """Add a new child with ``size_bytes`` bytes of data.
@@ -76,13 +86,13 @@ class Directory:
         gone = self.gone
         if gone is not None and path in gone:
             gone.remove(path)
+            self.pieces = None
             self.gone_bytes -= len(path)
             if not gone:
                 self.gone = None
         else:
             self.entries.append(path)
-        self.changes += 1
-        self.listing = None
+        self.listing = self.rest = None
         self.grow(1, size_bytes)
 
     def remove(self, path: str, size_bytes: i64) -> None:
@@ -91,8 +101,7 @@ class Directory:
             self.entries.remove(path)
         else:
             self._note_gone(path)
-        self.changes += 1
-        self.listing = None
+        self.listing = self.pieces = self.rest = None
         self.grow(-1, -size_bytes)
 
     def _note_gone(self, path: str) -> None:
@@ -137,6 +146,7 @@ class Directory:
     def _drop_gone(self, gone: set[str]) -> None:
         """Drop the paths of deleted children; if an exception is raised, nothing has changed."""
         self.entries = [path for path in self.entries if path not in gone]
+        self.pieces = self.rest = None
         self.gone = None
         self.gone_bytes = 0
 

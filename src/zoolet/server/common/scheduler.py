@@ -1,11 +1,15 @@
 """The scheduler: shares the event loop's thread between connections and internal tasks.
 
 One iteration of the event loop has a time budget, which does not depend on the number of
-connections. If work arrives while the budget is not used up and no other work waits, the work is
-done immediately. Other work waits for its turn in a fair queue (start-time fair queueing). Each
+connections. If work arrives while the budget is not used up and at most one share waits, the work
+is done immediately. Other work waits for its turn in a fair queue (start-time fair queueing). Each
 connection or internal task has a *share* of the thread, and the share that has used the least time
 is next. A *slice* is the work of one turn. So a client with few requests is served between the
 slices of clients with many requests.
+
+The steps of long requests and internal tasks have short slices if the thread has little other work:
+a request that arrives during a slice waits for its end. If the thread has much other work, these
+slices are longer, so that steps get about a fifth of the time.
 
 The queue is ordered by the virtual time at which a slice would end, so it needs an estimate of the
 slice's duration. An estimate can be far too low, because a client can construct a short request
@@ -16,7 +20,8 @@ Invariants:
 
 - an iteration does at most BUDGET_S of work plus two slices;
 - if only one share has more work, an iteration ends after a slice of it;
-- a slice ends about QUANTUM_S after its beginning, unless one request or step takes longer;
+- a slice ends about QUANTUM_S after its beginning, unless one request or step takes longer; a slice
+  of steps ends after LEAST_SLICE_S, or a quarter of the duration of the last iteration if longer;
 - waiting work is done in later iterations. It gets a turn at the latest after LONGEST_WAIT_S and
   the turns of the shares that have waited longer.
 
@@ -48,6 +53,13 @@ _QUANTUM_US: Final = 1000
 QUANTUM_S: Final = _QUANTUM_US / _US_PER_S
 """The time that one share may work before the next share gets its turn."""
 
+LEAST_SLICE_S: Final = 0.00004
+"""The least time that the steps of one share may work. A getData request takes about as long with
+its reads and writes of the socket, so other clients hardly notice the steps."""
+
+_STEPS_PART: Final = 0.25
+"""The slice of steps, as a part of the duration of the last iteration."""
+
 LEAST_CHARGED_S: Final = 0.0001
 """Shorter work that did not wait for a turn need not be charged to a share."""
 
@@ -66,7 +78,7 @@ _LONG_ITERATION_S: Final = 0.1
 _REPORT_INTERVAL_MS: Final = 1000
 """The watchdog logs at most one iteration in this time, because clients can cause many."""
 
-STEP_COST_US: Final = 200
+STEP_COST_US: Final = 50
 """The estimated cost of a step of a long request or internal task."""
 
 _OPERATIONS: Final = {int(op_code): op_code.name for op_code in OpCode}
@@ -117,8 +129,10 @@ class Scheduler:
     """Decides which share gets the next turn.
 
     Attributes:
-        is_crowded: whether new work must wait, because the budget is used up or other work waits.
+        is_crowded: whether new work must wait, because the budget is used up or several shares
+            wait. If one share waits, each iteration gives it a turn, so new work need not wait.
         is_stopped: whether the scheduler runs no more work, because the server has failed.
+        steps_s: the time that the steps of one share may work in this iteration, in seconds.
     """
 
     def __init__(
@@ -134,6 +148,7 @@ class Scheduler:
         """
         self.is_crowded = False
         self.is_stopped = False
+        self.steps_s = LEAST_SLICE_S
         self._call_soon = call_soon
         self._now = monotonic_s
         self._is_system_clock = monotonic_s is _monotonic
@@ -146,6 +161,7 @@ class Scheduler:
         self._ranked_slowness: i64 = 1
         self._running: Share | None = None
         self._runs_again = False
+        self._gave_turns = False
         self._spent_s = 0.0
         self._longest_s = 0.0
         self._longest: Share | None = None
@@ -184,8 +200,9 @@ class Scheduler:
     def _charge(self, share: Share, spent_s: float) -> None:
         start_us = share.finish_us
         start_us = max(start_us, self._virtual_us)
-        if not self._queue:
-            # Not while shares wait: a later virtual time would place new shares after them.
+        if len(self._queue) <= 1:
+            # Not while several shares wait: a later virtual time would place new shares after them.
+            # A single share gets a turn in the next iteration, and then starts at this time.
             self._virtual_us = start_us
         share.finish_us = start_us + i64(int(spent_s * _US_PER_S)) + 1
 
@@ -222,7 +239,8 @@ class Scheduler:
         heapq.heappush(self._queue, (start_us + expected_us, self._number, share, run))
         self._arrivals.append((self._number, share, run, self.now_s()))
         share.number = self._number
-        self.is_crowded = True
+        if len(self._queue) > 1:
+            self.is_crowded = True
 
     def run(
         self,
@@ -234,8 +252,8 @@ class Scheduler:
 
         Args:
             name: the name of the task, for messages.
-            steps: each step works for at most about QUANTUM_S and yields its cost in microseconds,
-                which is the estimate for the next step.
+            steps: each step works for at most about QUANTUM_S, better less than LEAST_SLICE_S. It
+                yields its cost in microseconds, which is the estimate for the next step.
             on_failure: called with the exception that a step raised. If None, the exception is
                 passed to the event loop and stops the server.
         """
@@ -252,11 +270,15 @@ class Scheduler:
         """Begin a new budget, and give turns to the waiting shares."""
         self._report()
         self._is_metered = False
+        # Without turns before, the time that was added up may be that of several iterations.
+        last_s = self._spent_s if self._gave_turns else 0.0
+        self.steps_s = min(QUANTUM_S, max(LEAST_SLICE_S, _STEPS_PART * last_s))
         self._spent_s = 0.0
         if self.is_stopped:
             return
         self.is_crowded = False
-        if self._queue:
+        self._gave_turns = bool(self._queue)
+        if self._gave_turns:
             self._give_turns()
 
     def _give_turns(self) -> None:
@@ -275,13 +297,13 @@ class Scheduler:
                 continue
             self._virtual_us = max(self._virtual_us, share.start_us)
             now_s = self._give_turn(share, run)
-            if len(queue) == 1 and share.number and now_s - began_s >= QUANTUM_S / 2:
+            if len(queue) == 1 and share.number and now_s - began_s >= LEAST_SLICE_S / 2:
                 break  # no other share waits here, but requests may be in sockets
         if not self.is_stopped:
             now_s = self._give_turn_to_oldest(now_s)
         self._spent_s = now_s - began_s
-        self.is_crowded = self.is_stopped or bool(queue) or self._spent_s >= BUDGET_S
-        if self.is_crowded and not self._is_metered:
+        self.is_crowded = self.is_stopped or len(queue) > 1 or self._spent_s >= BUDGET_S
+        if (queue or self.is_crowded) and not self._is_metered:
             self._call_soon(self._next_iteration)
             self._is_metered = True
 
@@ -374,7 +396,7 @@ def _raise(error: Exception) -> None:
 
 @final
 class _Task:
-    """An internal task, whose steps run for one quantum in each turn."""
+    """An internal task, whose steps run for one slice in each turn."""
 
     def __init__(
         self,
@@ -389,7 +411,7 @@ class _Task:
         self._scheduler = scheduler
 
     def run(self) -> bool:
-        """Run steps for one quantum; return whether more steps remain."""
+        """Run steps for one slice; return whether more steps remain."""
         return run_steps(self._steps, self._share, self._scheduler, self._on_failure)
 
 
@@ -399,8 +421,8 @@ def run_steps(
     scheduler: Scheduler,
     on_failure: Callable[[Exception], None],
 ) -> bool:
-    """Run steps until they are done or QUANTUM_S is over; return whether more steps remain."""
-    until_s = scheduler.now_s() + QUANTUM_S
+    """Run steps until they are done or the slice is over; return whether more steps remain."""
+    until_s = scheduler.now_s() + scheduler.steps_s
     try:
         while True:
             cost_us = next(steps, None)

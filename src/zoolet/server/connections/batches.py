@@ -90,7 +90,7 @@ class Hold:
             frames = self._frames = BytesWriter()
             only, self._only = self._only, b""
             if len(only) > _SHARED_BYTES:
-                self._add_part(only)
+                self._add_parts([only])
             else:
                 frames.write(only)
         return frames
@@ -100,26 +100,29 @@ class Hold:
         if self._frames is None and self.count == 0:
             self._only = frame
         elif len(frame) > _SHARED_BYTES:
-            self.add_long(frame)
+            self.add_long([frame])
         else:
             self.out().write(frame)
         self.count += 1
 
-    def add_long(self, body: bytes) -> None:
+    def add_long(self, parts: list[bytes]) -> None:
         """Add a long frame or body after the bytes that ``out`` has now, without a copy."""
-        self._add_part(self.out().getvalue())
-        self._add_part(body)
+        self._add_parts([self.out().getvalue(), *parts])
         self._frames = BytesWriter()
 
-    def _add_part(self, part: bytes) -> None:
+    def _add_parts(self, parts: list[bytes]) -> None:
         if self.long_parts is None:
             self.long_parts = []
-        self.long_parts.append(part)
+        self.long_parts += parts
+
+    def newest(self) -> bytes:
+        """Return the bytes to send after ``long_parts``."""
+        frames = self._frames
+        return self._only if frames is None else frames.getvalue()
 
     def parts(self) -> list[bytes]:
         """Return all bytes to send, in order."""
-        frames = self._frames
-        return [*(self.long_parts or ()), self._only if frames is None else frames.getvalue()]
+        return [*(self.long_parts or ()), self.newest()]
 
 
 @final

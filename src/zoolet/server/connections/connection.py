@@ -222,7 +222,7 @@ class Connection(ReceivingSide):
         try:
             if self._answer is not None:
                 self._answer.go_on()
-            elif self._requests.scheduler.is_crowded:
+            elif self._requests.scheduler.is_crowded or self._is_waiting:
                 # Wait for a turn: many clients may begin to read in one iteration of the loop.
                 if self._unsent is not None:
                     self._requests.scheduler.add(self.share, self._take_turn)
@@ -313,8 +313,7 @@ class Connection(ReceivingSide):
             if self.hold is hold:
                 self.hold = None
             self.stats.packets_sent += hold.count
-            for frames in hold.parts():
-                self._write(frames, 0)
+            self._write_held(hold)
             # Only now, because a finished connection closes as soon as no bytes are held.
             self.held_bytes -= hold.size_bytes
             self._close_if_sent()

@@ -12,7 +12,7 @@ from mypy_extensions import i32, i64
 
 from zoolet.big_endian.buffers import BytesWriter
 from zoolet.model.addresses import format_address
-from zoolet.server.connections.batches import Receiver
+from zoolet.server.connections.batches import Hold, Receiver
 from zoolet.server.connections.unsent import CHUNK_BYTES, Unsent
 from zoolet.server.operator.answers import UNSENT_BYTES
 from zoolet.server.operator.four_letter_words import failure
@@ -92,13 +92,13 @@ class SendingSide(Receiver):
             out = self._out = BytesWriter()
         return out
 
-    def send_large(self, header: bytes, body: bytes, behind: bytes) -> None:
-        """Send a long frame in parts, without a copy of the body."""
+    def send_long(self, parts: list[bytes]) -> None:
+        """Send a long frame in parts, without a copy of them."""
         self.answered_long += self.answered + 1
         self._flush()
         if self._transport is not None and self.is_open:
             self.stats.packets_sent += 1
-            self._add_unsent((header, body, behind))
+            self._add_unsent(parts)
 
     @property
     def unsent_bytes(self) -> int:
@@ -132,23 +132,29 @@ class SendingSide(Receiver):
             if self._client_reads and self._unsent is None and len(frames) <= CHUNK_BYTES:
                 self._give(transport, frames)
             else:
-                self._add_unsent((frames,))
+                self._add_unsent([frames])
         if self._closes_when_sent:
             self._close_if_sent()
+
+    def _write_held(self, hold: Hold) -> None:
+        """Send the frames of a hold."""
+        if hold.long_parts is None:
+            self._write(hold.newest(), 0)
+        elif self._transport is not None and self.is_open:
+            self._add_unsent(hold.parts())
 
     def _give(self, transport: "asyncio.Transport", data: bytes) -> None:
         """Write bytes to the transport."""
         self.unconfirmed_bytes += len(data)
         transport.write(data)
 
-    def _add_unsent(self, parts: tuple[bytes, ...]) -> None:
+    def _add_unsent(self, parts: list[bytes]) -> None:
         """Add bytes to ``_unsent``; begin to send them if ``_unsent`` had none."""
         unsent = self._unsent
         is_first = unsent is None
         if unsent is None:
             unsent = self._unsent = Unsent()
-        for part in parts:
-            unsent.add(part)
+        unsent.add(parts)
         if unsent.size_bytes == 0:
             self._unsent = None
             return

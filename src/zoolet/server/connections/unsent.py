@@ -25,11 +25,12 @@ class Unsent:
         self._parts: deque[bytes] = deque()
         self._at: i64 = 0
 
-    def add(self, frames: bytes) -> None:
+    def add(self, parts: list[bytes]) -> None:
         """Add bytes at the end."""
-        if frames:
-            self._parts.append(frames)
-            self.size_bytes += len(frames)
+        for part in parts:
+            if part:
+                self._parts.append(part)
+                self.size_bytes += len(part)
 
     def next_chunk(self) -> bytes:
         """Remove and return the next bytes, at most CHUNK_BYTES; empty if the queue is empty."""

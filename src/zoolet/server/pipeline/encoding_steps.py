@@ -4,16 +4,20 @@ The whole reply shows the state at one zxid: the zxid at which the server began 
 request. So a reply that begins keeps the data of all its steps. Records and lists of children are
 not copied. Records never change. A list only grows: a deleted child stays in it until a new list
 replaces it. The set of the deleted paths changes, so it is copied.
+
+A step takes about as long as a few short requests, so that other clients do not notice it.
 """
 
 from typing import Final, final
+
+from mypy_extensions import i64
 
 from zoolet.big_endian.buffers import BytesWriter, write_i32_be
 from zoolet.model.acl import AclList
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
 from zoolet.state_machine import access
-from zoolet.state_machine.directory import Directory
+from zoolet.state_machine.directory import NAMES_PER_PIECE, Directory
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import write_names
 from zoolet.wire.jute import write_acl_entries, write_ustring
@@ -23,13 +27,15 @@ from zoolet.wire.replies import write_multi_read_part
 LONG_BODY_BYTES: Final = 1 << 16
 """A longer body is sent separately from its header; joining the two would copy the body."""
 
-NAMES_AT_ONCE: Final = 5000
-"""The most names or paths that one step encodes; longer lists take several steps."""
+LONG_LIST: Final = 5000
+"""A list with more names or paths is encoded in several steps."""
 
 ENTRIES_AT_ONCE: Final = 200
 """The most ACL entries that one step encodes; longer ACLs take several steps."""
 
-_BYTES_AT_ONCE: Final = 1 << 18
+_PART_BYTES: Final = 1 << 16
+"""A part of a body ends after this number of bytes: a longer buffer is copied when it grows."""
+
 _BYTES_BESIDE_A_NAME: Final = 4
 _GET_DATA: Final = OpCode.GET_DATA.value
 _BYTES_BESIDE_DATA: Final = 72
@@ -39,84 +45,115 @@ _BYTES_BESIDE_DATA: Final = 72
 class EncodingSteps:
     """The body of a reply, which is encoded in several steps and shows the state at one zxid.
 
+    The body is kept in parts, which are sent one after the other, so that no step copies the whole
+    body.
+
     Attributes:
-        behind: the bytes that follow the bytes of ``body``; separate, so that ``body`` is not
-            copied.
+        is_complete: whether the body is complete.
+        size_bytes: the number of bytes in the complete parts.
     """
 
-    def __init__(self, behind: bytes = b"") -> None:
-        self.behind = behind
+    def __init__(self) -> None:
+        self.is_complete = False
+        self.size_bytes: i64 = 0
+        self._parts: list[bytes] = []
+        self._writer = BytesWriter()
 
     def step(self) -> bool:
+        """Encode a part of the body, if it is not complete; return whether it is complete."""
+        if not self.is_complete:
+            self.is_complete = self._encode()
+        return self.is_complete
+
+    def _encode(self) -> bool:
         """Encode a part of the body; return whether the body is complete."""
         raise NotImplementedError
 
-    def body(self) -> bytes:
-        """Return the body without ``behind``."""
-        raise NotImplementedError
+    def parts(self) -> list[bytes]:
+        """Return the parts of the complete body; callers must not change the list."""
+        return self._parts
 
+    def _end_part(self) -> None:
+        """Make a part of the bytes that were written since the last part."""
+        self._add_part(self._writer.getvalue())
+        self._writer = BytesWriter()
 
-@final
-class EncodedBefore(EncodingSteps):
-    """A long body that has been encoded before."""
+    def _add_part(self, part: bytes) -> None:
+        self._parts.append(part)
+        self.size_bytes += len(part)
 
-    def __init__(self, body: bytes, behind: bytes) -> None:
-        super().__init__(behind)
-        self._body = body
-
-    def step(self) -> bool:
-        """Do nothing: the body is complete."""
-        return True
-
-    def body(self) -> bytes:
-        """Return the body without ``behind``."""
-        return self._body
+    def _end_long_part(self) -> None:
+        if len(self._writer) >= _PART_BYTES:
+            self._end_part()
 
 
 @final
 class NamesOfChildren(EncodingSteps):
-    """The names of many children.
+    """The names of many children, and the bytes ``behind`` them.
 
-    The encoded list is kept for the next read, unless a child was created or deleted since this
-    read began.
+    The pieces and the rest of the directory are used and completed. So replies that are encoded at
+    the same time share the work and the bytes, and so do later replies until a child is deleted.
     """
 
     def __init__(self, directory: Directory, behind: bytes) -> None:
-        super().__init__(behind)
+        super().__init__()
         self._directory = directory
-        self._changes = directory.changes
+        self._behind = behind
         self._gone = directory.copy_gone()
+        pieces = directory.pieces
+        if pieces is None:
+            pieces = directory.pieces = []
+        # If a child is deleted, the directory gets a new list, and this list stays valid for the
+        # replies that have it.
+        self._pieces = pieces
         self._entries = directory.entries
-        self._num_entries = len(self._entries)
-        self._writer = BytesWriter()
-        self._position = 0
-        self.is_whole = False
-        self._body = b""
+        self._num_entries: i64 = len(self._entries)
+        self._position: i64 = 0
         write_i32_be(self._writer, directory.num_children)
+        self._end_part()
+        self._use_pieces()
+        rest = directory.rest
+        if rest is not None:
+            self._end(rest)
 
-    def step(self) -> bool:
+    def _encode(self) -> bool:
         """Encode some names; return whether all names are encoded."""
-        end = min(self._position + NAMES_AT_ONCE, self._num_entries)
-        names = self._entries[self._position : end]
+        self._use_pieces()
+        start: i64 = self._position
+        end: i64 = min(start + NAMES_PER_PIECE, self._num_entries)
+        names = self._entries[start:end]
         if self._gone:
             names = [path for path in names if path not in self._gone]
         write_names(self._writer, names)
+        encoded = self._writer.getvalue()
+        self._writer = BytesWriter()
         self._position = end
-        self.is_whole = end == self._num_entries
-        return self.is_whole
+        if end - start == NAMES_PER_PIECE:
+            self._pieces.append(encoded)
+            self._add_part(encoded)
+            return False
+        directory = self._directory
+        if directory.pieces is self._pieces and len(directory.entries) == self._num_entries:
+            directory.rest = encoded
+        self._end(encoded)
+        return True
+
+    def _end(self, rest: bytes) -> None:
+        self._add_part(rest)
+        self._add_part(self._behind)
+        self.is_complete = True
+
+    def _use_pieces(self) -> None:
+        """Take the pieces that are encoded; after this, the first missing piece is next."""
+        num_pieces: i64 = min(i64(len(self._pieces)), self._num_entries // NAMES_PER_PIECE)
+        for piece in self._pieces[self._position // NAMES_PER_PIECE : num_pieces]:
+            self._add_part(piece)
+        self._position = num_pieces * NAMES_PER_PIECE
 
     @property
-    def size_bytes(self) -> int:
+    def names_bytes(self) -> int:
         """The number of bytes of the names encoded so far, with their length fields."""
-        return len(self._writer) - _BYTES_BESIDE_A_NAME
-
-    def body(self) -> bytes:
-        """Return the whole list; each call returns the same object."""
-        if not self._body:
-            self._body = self._writer.getvalue()
-            if self._directory.changes == self._changes:
-                self._directory.listing = self._body
-        return self._body
+        return self.size_bytes - _BYTES_BESIDE_A_NAME
 
 
 @final
@@ -129,24 +166,23 @@ class PathsOfEphemerals(EncodingSteps):
         self._prefix = prefix
         self._position = 0
         self._found = 0
-        self._writer = BytesWriter()
 
-    def step(self) -> bool:
+    def _encode(self) -> bool:
         """Encode some paths; return whether all paths are encoded."""
-        end = min(self._position + NAMES_AT_ONCE, len(self._paths))
+        end = min(self._position + NAMES_PER_PIECE, len(self._paths))
         for path in self._paths[self._position : end]:
             if path.startswith(self._prefix):
                 self._found += 1
                 write_ustring(self._writer, path)
         self._position = end
-        return end == len(self._paths)
-
-    def body(self) -> bytes:
-        """Return the encoded number of paths, followed by the paths."""
-        count = BytesWriter()
-        write_i32_be(count, self._found)
-        count.write(self._writer.getvalue())
-        return count.getvalue()
+        self._end_long_part()
+        if end < len(self._paths):
+            return False
+        self._end_part()
+        write_i32_be(self._writer, self._found)
+        self._end_part()
+        self._parts.insert(0, self._parts.pop())
+        return True
 
 
 @final
@@ -157,14 +193,14 @@ class EntriesOfAcl(EncodingSteps):
     """
 
     def __init__(self, acl: AclList, hides_digests: bool, stat: bytes) -> None:
-        super().__init__(stat)
+        super().__init__()
         self._acl = acl
         self._hides_digests = hides_digests
+        self._stat = stat
         self._position = 0
-        self._writer = BytesWriter()
         write_i32_be(self._writer, len(acl))
 
-    def step(self) -> bool:
+    def _encode(self) -> bool:
         """Encode some entries; return whether all entries are encoded."""
         end = self._position + ENTRIES_AT_ONCE
         entries = self._acl[self._position : end]
@@ -172,11 +208,12 @@ class EntriesOfAcl(EncodingSteps):
             entries = access.hide_digests(entries)
         write_acl_entries(self._writer, entries)
         self._position = end
-        return end >= len(self._acl)
-
-    def body(self) -> bytes:
-        """Return the encoded entries."""
-        return self._writer.getvalue()
+        self._end_long_part()
+        if end < len(self._acl):
+            return False
+        self._writer.write(self._stat)
+        self._end_part()
+        return True
 
 
 @final
@@ -186,8 +223,8 @@ class ReadPart:
     Attributes:
         op_code: the op code of the part.
         err: the error code; 0 if the read succeeded.
-        body: the encoded result; empty until it is encoded, and if the read failed.
-        names: encodes a long list of children in steps; None if one step encodes the body.
+        body: the encoded result; empty if ``names`` has it, and if the read failed.
+        names: encodes a long list of children in steps; None if ``body`` has the result.
     """
 
     __slots__ = ("body", "err", "names", "op_code")
@@ -210,58 +247,57 @@ class MultiReadReply(EncodingSteps):
 
     def __init__(self, parts: list[ReadPart], most_bytes: int) -> None:
         super().__init__()
-        self._parts = parts
+        self._reads = parts
         self._most_bytes = most_bytes
-        self._size_bytes = 0
+        self._counted_bytes = 0
         self._counted = 0
         self._position = 0
-        self._writer = BytesWriter()
 
-    def step(self) -> bool:
+    def _encode(self) -> bool:
         """Count or encode some parts; return whether all parts are encoded.
 
         The bytes of all parts are counted before the first part is encoded.
         """
-        while self._counted < len(self._parts):
-            part = self._parts[self._counted]
+        while self._counted < len(self._reads):
+            part = self._reads[self._counted]
             names = part.names
-            if names is not None:
-                if not names.is_whole and not names.step():
-                    self._check(self._size_bytes + names.size_bytes)
-                    return False
-                part.body = names.body()
+            if names is not None and not names.step():
+                self._check(self._counted_bytes + names.names_bytes)
+                return False
             if not part.err:
                 self._count(part)
             self._counted += 1
-        until = len(self._writer) + _BYTES_AT_ONCE
-        while self._position < len(self._parts):
-            part = self._parts[self._position]
+        while self._position < len(self._reads):
+            part = self._reads[self._position]
             write_multi_read_part(self._writer, part.op_code, part.err, part.body)
             self._position += 1
-            if len(self._writer) >= until:
+            if part.names is not None:
+                self._end_part()
+                for piece in part.names.parts():
+                    self._add_part(piece)
+                return False
+            if len(self._writer) >= _PART_BYTES:
+                self._end_part()
                 return False
         write_end_of_multi(self._writer)
+        self._end_part()
         return True
 
     def _count(self, part: ReadPart) -> None:
         """Add the bytes that Apache ZooKeeper counts: the data, and each name with its length."""
-        size_bytes = len(part.body)
-        size_bytes -= _BYTES_BESIDE_DATA if part.op_code == _GET_DATA else _BYTES_BESIDE_A_NAME
-        self._size_bytes += size_bytes
-        self._check(self._size_bytes)
+        if part.names is not None:
+            self._counted_bytes += part.names.names_bytes
+        else:
+            beside = _BYTES_BESIDE_DATA if part.op_code == _GET_DATA else _BYTES_BESIDE_A_NAME
+            self._counted_bytes += len(part.body) - beside
+        self._check(self._counted_bytes)
 
     def _check(self, size_bytes: int) -> None:
         if 0 < self._most_bytes < size_bytes:
             raise RequestError(ErrorCode.BAD_ARGUMENTS)
 
-    def body(self) -> bytes:
-        """Return the encoded parts."""
-        return self._writer.getvalue()
-
 
 def long_directory(tree: Tree, path: str) -> Directory | None:
     """Return the directory of a path if its names take several steps to encode, else None."""
     directory = tree.directories.get(path)
-    if directory is None or directory.listing is not None:
-        return None
-    return directory if len(directory.entries) > NAMES_AT_ONCE else None
+    return directory if directory is not None and len(directory.entries) > LONG_LIST else None

@@ -54,7 +54,7 @@ class Outbox:
         batch = self._commit.batch_to_wait_for(connection, shows)
         self.reply(batch, connection, xid, self._commit.zxid_seen_with(batch), err, body)
 
-    def answer_in_steps(self, connection: Connection, xid: int, shown: Shown) -> Iterator[int]:
+    def answer_in_steps(self, connection: Connection, xid: int, shown: Shown) -> None:
         """Send the reply to a read that takes several steps to encode.
 
         The reply shows the state at the time of this call, so it waits for the txns that are not
@@ -65,7 +65,10 @@ class Outbox:
         steps = shown.steps
         if steps is None:
             raise AssertionError("a read without steps does not need answer_in_steps")
-        return self._encode_and_reply(connection, xid, batch, zxid, steps)
+        if steps.is_complete:
+            self._reply_in_parts(batch, connection, xid, zxid, steps)
+        else:
+            connection.start_job(self._encode_and_reply(connection, xid, batch, zxid, steps))
 
     def _encode_and_reply(
         self,
@@ -78,11 +81,7 @@ class Outbox:
         try:
             while not steps.step():
                 yield STEP_COST_US
-            body, behind = steps.body(), steps.behind
-            if len(body) > LONG_BODY_BYTES:
-                self._reply_long(batch, connection, xid, zxid, body, behind)
-            else:
-                self.reply(batch, connection, xid, zxid, 0, body + behind)
+            self._reply_in_parts(batch, connection, xid, zxid, steps)
         except RequestError as error:
             self.reply(batch, connection, xid, zxid, error.code)
         self.send_deferred(connection)
@@ -105,7 +104,7 @@ class Outbox:
     ) -> None:
         """Send a reply."""
         if len(body) > LONG_BODY_BYTES:
-            self._reply_long(batch, connection, xid, zxid, body, b"")
+            self._reply_long(batch, connection, xid, zxid, [body], len(body))
             return
         self._stats.packets_sent += 1
         hold = connection.hold
@@ -119,28 +118,41 @@ class Outbox:
             hold.size_bytes += REPLY_BYTES + len(body)
             connection.held_bytes += REPLY_BYTES + len(body)
 
+    def _reply_in_parts(
+        self,
+        batch: Batch | None,
+        connection: Connection,
+        xid: int,
+        zxid: int,
+        steps: EncodingSteps,
+    ) -> None:
+        """Send a reply whose body is complete."""
+        parts, body_bytes = steps.parts(), int(steps.size_bytes)
+        if body_bytes > LONG_BODY_BYTES:
+            self._reply_long(batch, connection, xid, zxid, parts, body_bytes)
+        else:
+            self.reply(batch, connection, xid, zxid, 0, b"".join(parts))
+
     def _reply_long(
         self,
         batch: Batch | None,
         connection: Connection,
         xid: int,
         zxid: int,
-        body: bytes,
-        behind: bytes,
+        body: list[bytes],
+        body_bytes: int,
     ) -> None:
-        """Send a reply without a copy of its long body; ``behind`` follows the body."""
+        """Send a reply without a copy of its long body, which is in parts."""
         self._stats.packets_sent += 1
         hold = _hold_behind(batch, connection)
-        body_bytes = len(body) + len(behind)
         if hold is None:
             writer = BytesWriter()
             write_reply_header(writer, xid, zxid, 0, body_bytes)
-            connection.send_large(writer.getvalue(), body, behind)
+            connection.send_long([writer.getvalue(), *body])
         else:
             hold.count += 1
             write_reply_header(hold.out(), xid, zxid, 0, body_bytes)
             hold.add_long(body)
-            hold.out().write(behind)
             hold.size_bytes += REPLY_BYTES + body_bytes
             connection.held_bytes += REPLY_BYTES + body_bytes
 

@@ -292,7 +292,7 @@ class RequestProcessor(Requests):
             if shown is not None and shown.steps is None:
                 self._outbox.answer(connection, shown.shows, xid, shown.err, shown.body)
             elif shown is not None:
-                connection.start_job(self._outbox.answer_in_steps(connection, xid, shown))
+                self._outbox.answer_in_steps(connection, xid, shown)
             elif op_code in WRITE_OP_CODES:
                 self._writes.write(connection, xid, op_code, reader)
             elif (handle := self._others.get(op_code)) is not None:

@@ -18,9 +18,7 @@ from zoolet.server.connections.batches import EVERYTHING, NOTHING, Shows
 from zoolet.server.connections.connection import Connection
 from zoolet.server.pipeline.encoding_steps import (
     ENTRIES_AT_ONCE,
-    LONG_BODY_BYTES,
-    NAMES_AT_ONCE,
-    EncodedBefore,
+    LONG_LIST,
     EncodingSteps,
     EntriesOfAcl,
     MultiReadReply,
@@ -65,7 +63,7 @@ class Shown:
     Attributes:
         shows: the part of the tree that the reply shows.
         body: the body of the reply; empty if ``steps`` encode the body.
-        steps: the steps that encode a long body; None if ``body`` is complete.
+        steps: the steps that encode a long body; None if ``body`` is the body.
         err: the error code if the read is refused; 0 if the read succeeds.
     """
 
@@ -119,16 +117,11 @@ def _get_children2(machine: StateMachine, asker: Connection, reader: Reader) -> 
 
 def _names_of(machine: StateMachine, path: str, behind: bytes) -> Shown:
     """Return the names of the children of ``path``, with ``behind`` after them."""
-    directory = machine.tree.directories.get(path)
+    directory = long_directory(machine.tree, path)
     if directory is not None:
-        listing = directory.listing
-        if listing is not None:
-            if len(listing) > LONG_BODY_BYTES and behind:
-                return Shown(path, b"", EncodedBefore(listing, behind))
-            return Shown(path, listing + behind if behind else listing)
-        if len(directory.entries) > NAMES_AT_ONCE:
-            return Shown(path, b"", NamesOfChildren(directory, behind))
-    return Shown(path, machine.tree.encoded_names(path) + behind)
+        return Shown(path, b"", NamesOfChildren(directory, behind))
+    listing = machine.tree.encoded_names(path)
+    return Shown(path, listing + behind if behind else listing)
 
 
 def _list(machine: StateMachine, asker: Connection, reader: Reader) -> tuple[str, bytes]:
@@ -194,7 +187,7 @@ def _multi_read(machine: StateMachine, asker: Connection, reader: Reader) -> Sho
     if not listed and size_bytes <= _READ_AT_ONCE_BYTES:
         while not reply.step():
             pass
-        return Shown(EVERYTHING, reply.body())
+        return Shown(EVERYTHING, b"".join(reply.parts()))
     return Shown(EVERYTHING, b"", reply)
 
 
@@ -209,7 +202,7 @@ def _get_ephemerals(machine: StateMachine, asker: Connection, reader: Reader) ->
         prefix = ""
     session_id = 0 if asker.session is None else asker.session.session_id
     owned = machine.tree.ephemerals.get(session_id)
-    if owned is None or len(owned) <= NAMES_AT_ONCE:
+    if owned is None or len(owned) <= LONG_LIST:
         return Shown(EVERYTHING, encode_paths(machine.ephemerals_of(session_id, prefix)))
     steps = PathsOfEphemerals(tuple(owned), machine.plain_prefix(prefix))
     return Shown(EVERYTHING, b"", steps)

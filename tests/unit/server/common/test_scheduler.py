@@ -2,41 +2,14 @@
 
 import logging
 import random
-from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
 
+from tests.support.simulated_loop import SimulatedLoop
 from zoolet.model.codes import OpCode
-from zoolet.server.common.scheduler import BUDGET_S, LONGEST_WAIT_S, QUANTUM_S, Scheduler, Share
-
-
-class SimulatedLoop:
-    """An event loop whose time passes only when work says so."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self.ready: deque[Callable[[], None]] = deque()
-        self.scheduler = Scheduler(self.ready.append, lambda: self.now_s)
-        self.iterations_s: list[float] = []
-
-    def iterate(self) -> None:
-        """Run what is ready now, as one iteration."""
-        began_s = self.now_s
-        for _ in range(len(self.ready)):
-            self.ready.popleft()()
-        self.iterations_s.append(self.now_s - began_s)
-
-    def work(self, share: Share, work_s: float) -> None:
-        """Work at once."""
-        began_s = self.now_s
-        self.now_s += work_s
-        self.scheduler.used(share, began_s)
-
-    def until_idle(self) -> None:
-        while self.ready:
-            self.iterate()
+from zoolet.server.common.scheduler import BUDGET_S, LONGEST_WAIT_S, QUANTUM_S, Share
 
 
 @pytest.fixture

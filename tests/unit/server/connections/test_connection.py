@@ -254,10 +254,10 @@ def test_one_turn_sends_one_chunk(server: EmbeddedServer, processor: RequestProc
         connection.connection_made(transport)
         body = bytes(range(256)) * 20_000
         for _ in range(2):
-            connection.send_large(b"header", body, b"behind")
+            connection.send_long([b"header", body, b"behind"])
         assert len(transport.written) == CHUNK_BYTES
         connection.pause_writing()
-        connection.send_large(b"header", body, b"behind")
+        connection.send_long([b"header", body, b"behind"])
         assert len(transport.written) == CHUNK_BYTES
         connection.resume_writing()  # others wait: not at once
         assert len(transport.written) == CHUNK_BYTES

@@ -7,13 +7,12 @@ import pytest
 from zoolet.model.acl import ACL, OPEN_ACL, AclList, Id
 from zoolet.server.pipeline.encoding_steps import (
     ENTRIES_AT_ONCE,
-    NAMES_AT_ONCE,
-    EncodedBefore,
     EncodingSteps,
     EntriesOfAcl,
     NamesOfChildren,
 )
 from zoolet.state_machine.access import hide_digests
+from zoolet.state_machine.directory import NAMES_PER_PIECE
 from zoolet.state_machine.tree import Tree
 from zoolet.wire.jute import Reader, pack_acl
 
@@ -23,7 +22,9 @@ STAT = bytes(range(68))
 def whole(steps: EncodingSteps) -> bytes:
     while not steps.step():
         pass
-    return steps.body() + steps.behind
+    parts = steps.parts()
+    assert steps.size_bytes == sum(map(len, parts))
+    return b"".join(parts)
 
 
 def names_in(body: bytes) -> list[str]:
@@ -88,12 +89,12 @@ class Lists:
 def test_a_list_shows_the_children_that_there_were_when_it_was_begun(seed: int) -> None:
     """Children come, go and come again between the steps of several lists at once."""
     chance = random.Random(seed)
-    family = Family(chance.choice((NAMES_AT_ONCE, 2 * NAMES_AT_ONCE + 1)))
+    family = Family(chance.choice((1, 2, 10)) * NAMES_PER_PIECE + chance.choice((-1, 0, 1)))
     names = [*sorted(family.children), *(f"new{number}" for number in range(100))]
     lists = Lists(family, chance)
 
     def turn_over() -> None:
-        for name in chance.sample(names, chance.choice((1, 30, 3000))):
+        for name in chance.sample(names, chance.choice((1, 30, len(names) // 2))):
             if name in family.children:
                 family.remove(name)
             else:
@@ -108,16 +109,78 @@ def test_a_list_shows_the_children_that_there_were_when_it_was_begun(seed: int) 
     assert {path.rpartition("/")[2] for path in family.tree.children_of("/d")} == family.children
 
 
-def test_a_list_is_kept_only_if_no_child_came_or_went_meanwhile() -> None:
-    family = Family(NAMES_AT_ONCE + 1)
-    steps = family.listed()
-    assert not steps.step()
+def test_the_pieces_of_a_list_are_kept_when_children_are_created() -> None:
+    """So a list that only grows is encoded once, and all its readers share the bytes."""
+    family = Family(3 * NAMES_PER_PIECE)
+    before = family.listed()
+    for number in range(NAMES_PER_PIECE):
+        before.step()
+        family.add(f"late{number}")
+    assert names_in(whole(before)) == [f"n{number}" for number in range(3 * NAMES_PER_PIECE)]
+    after = family.listed()
+    assert len(names_in(whole(after))) == 4 * NAMES_PER_PIECE
+    kept = family.tree.directories["/d"].pieces
+    assert kept is not None
+    assert len(kept) == 4
+    for steps, num_pieces in ((before, 3), (after, 4)):
+        parts = steps.parts()
+        assert all(part is piece for part, piece in zip(parts[1:], kept[:num_pieces], strict=False))
+        assert len(parts) == num_pieces + len((b"count", b"rest", b"behind"))
+
+
+def test_lists_that_are_encoded_at_the_same_time_share_the_work() -> None:
+    family = Family(16 * NAMES_PER_PIECE)
+    lists = [family.listed() for _ in range(5)]
+    under_way = list(lists)
+    num_steps = 0
+    while under_way:
+        for steps in list(under_way):
+            num_steps += 1
+            if steps.step():
+                under_way.remove(steps)
+    assert num_steps <= 16 + len(lists)
+    assert {b"".join(steps.parts()) for steps in lists} == {whole(family.listed())}
+
+
+def test_a_list_without_a_change_is_complete_at_once() -> None:
+    family = Family(2 * NAMES_PER_PIECE + 7)
+    first = whole(family.listed())
+    again = family.listed()
+    assert again.is_complete
+    assert whole(again) == first
+    assert again.parts()[-2] is family.tree.directories["/d"].rest
     family.add("late")
-    whole(steps)
-    assert family.tree.directories["/d"].listing is None
-    listing = whole(family.listed())[: -len(STAT)]
-    assert family.tree.encoded_names("/d") == listing
-    assert whole(EncodedBefore(listing, STAT)) == listing + STAT
+    assert not family.listed().is_complete
+
+
+@pytest.mark.parametrize("change", ["create", "delete"])
+def test_a_list_that_has_changed_meanwhile_is_not_kept_as_the_newest(change: str) -> None:
+    family = Family(2 * NAMES_PER_PIECE + 7)
+    before = family.listed()
+    before.step()
+    if change == "create":
+        family.add("late")
+    else:
+        family.remove("n5")
+    whole(before)
+    assert family.tree.directories["/d"].rest is None
+    assert set(names_in(whole(family.listed()))) == family.children
+
+
+@pytest.mark.parametrize("is_put_back", [False, True])
+def test_the_pieces_of_a_list_are_dropped_when_a_child_is_deleted_or_takes_its_old_place(
+    is_put_back: bool,
+) -> None:
+    family = Family(2 * NAMES_PER_PIECE)
+    directory = family.tree.directories["/d"]
+    if is_put_back:
+        family.remove("n7")
+    whole(family.listed())
+    assert directory.pieces is not None
+    change = family.add if is_put_back else family.remove
+    change("n7")
+    assert family.tree.directories["/d"].pieces is None
+    assert set(names_in(whole(family.listed()))) == family.children
 
 
 def test_an_empty_directory_keeps_no_paths() -> None:

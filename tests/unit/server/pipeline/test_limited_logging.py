@@ -25,7 +25,7 @@ def null_sasl_token(client: StageClient) -> None:
 
 def unread_replies(client: StageClient) -> None:
     client.connection.pause_writing()
-    client.connection.send_large(b"", bytes(MAX_UNREAD_BY_CLIENT_BYTES + 1), b"")
+    client.connection.send_long([bytes(MAX_UNREAD_BY_CLIENT_BYTES + 1)])
 
 
 def long_frame(client: StageClient) -> None:

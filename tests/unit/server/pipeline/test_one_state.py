@@ -7,16 +7,17 @@ from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
 from zoolet.server.pipeline.encoding_steps import (
-    NAMES_AT_ONCE,
+    LONG_LIST,
     MultiReadReply,
     NamesOfChildren,
     ReadPart,
 )
+from zoolet.state_machine.directory import NAMES_PER_PIECE
 from zoolet.state_machine.rules import Rules
 from zoolet.state_machine.tree import Tree
 from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 
-NUM_ZNODES = 2 * NAMES_AT_ONCE + 1
+NUM_ZNODES = LONG_LIST + 2 * NAMES_PER_PIECE + 1
 DATA_BYTES = 1000
 
 
@@ -52,7 +53,7 @@ def test_ephemerals_that_come_and_go_meanwhile_are_not_shown(prefix: str) -> Non
     assert {reply.err for reply in owner.replies()} == {0}
     zxid = stage.machine.zxid
     begin(owner, OpCode.GET_EPHEMERALS, pack_ustring(prefix))
-    for path in (paths[0], paths[-1], paths[NAMES_AT_ONCE]):
+    for path in (paths[0], paths[-1], paths[NAMES_PER_PIECE]):
         other.send(OpCode.DELETE, delete_body(path))
     other.deliver()
     # Requests of the owner wait; its session gets a znode as a txn would give it one.
@@ -95,30 +96,32 @@ def test_data_that_is_written_meanwhile_is_not_shown() -> None:
     assert b"new" not in reply.body
 
 
-def long_list() -> tuple[Tree, int]:
-    """Return a tree with a long list under /d, and the bytes of its names with their lengths."""
+def long_list(*parents: str) -> tuple[Tree, int]:
+    """Return a tree with a long list under each parent, and the bytes of its names with lengths."""
     tree = Tree.fresh()
-    tree.create("/d", "/", b"", OPEN_ACL, 0, -1, 1, 0)
-    names = [f"{number:06d}" for number in range(4 * NAMES_AT_ONCE)]
-    for name in names:
-        tree.create(f"/d/{name}", "/d", b"", OPEN_ACL, 0, -1, 1, 0)
+    names = [f"{number:06d}" for number in range(4 * NAMES_PER_PIECE)]
+    for parent in parents:
+        tree.create(parent, "/", b"", OPEN_ACL, 0, -1, 1, 0)
+        for name in names:
+            tree.create(f"{parent}/{name}", parent, b"", OPEN_ACL, 0, -1, 1, 0)
     return tree, 10 * len(names)
 
 
-def listing(tree: Tree) -> ReadPart:
+def listing(tree: Tree, parent: str) -> ReadPart:
     part = ReadPart(OpCode.GET_CHILDREN)
-    part.names = NamesOfChildren(tree.directories["/d"], b"")
+    part.names = NamesOfChildren(tree.directories[parent], b"")
     return part
 
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_multi_read_is_refused_as_soon_as_its_names_exceed_the_limit(before: int) -> None:
     """What the parts before have counts as well; the rest of the names is not encoded."""
-    tree, size_bytes = long_list()
+    parents = [f"/d{number}" for number in range(before + 1)]
+    tree, size_bytes = long_list(*parents)
     most_bytes = before * size_bytes + 3 * size_bytes // 8
-    reply = MultiReadReply([listing(tree) for _ in range(before + 1)], most_bytes)
-    # Each list takes four steps, and the step that ends a list goes on with the next one.
-    for _ in range(before * 3 + 1):
+    reply = MultiReadReply([listing(tree, parent) for parent in parents], most_bytes)
+    # Each list takes five steps, and the step that ends a list goes on with the next one.
+    for _ in range(before * 4 + 1):
         assert not reply.step()
     with pytest.raises(RequestError) as refused:
         reply.step()
@@ -126,7 +129,7 @@ def test_a_multi_read_is_refused_as_soon_as_its_names_exceed_the_limit(before: i
 
 
 def test_a_multi_read_of_exactly_the_limit_is_answered() -> None:
-    tree, size_bytes = long_list()
+    tree, size_bytes = long_list("/d")
     for most_bytes, is_refused in ((size_bytes, False), (size_bytes - 1, True), (0, False)):
         stage = Stage(Rules(most_read_bytes=most_bytes))
         client = stage.client()

@@ -8,7 +8,7 @@ from tests.support.simulated import TICK_MS
 from tests.support.stage import Stage, StageClient
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
-from zoolet.server.pipeline.encoding_steps import NAMES_AT_ONCE
+from zoolet.server.pipeline.encoding_steps import LONG_LIST
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
 
 TIMEOUT_MS = 2 * TICK_MS
@@ -108,7 +108,7 @@ def test_a_connection_with_a_job_under_way_postpones_the_expiry(stage: Stage) ->
     """Nothing is read from its socket meanwhile, so a ping may be in it."""
     client = stage.client()
     create(client, "/big")
-    for number in range(3 * NAMES_AT_ONCE):
+    for number in range(3 * LONG_LIST):
         stage.machine.tree.create(f"/big/{number}", "/big", b"", OPEN_ACL, 0, -1, 1, 0)
     client.send(OpCode.GET_CHILDREN, pack_ustring("/big") + b"\0")
     client.deliver()
