@@ -78,7 +78,7 @@ class Wanted(NamedTuple):
 WANTED: Final = (
     Wanted(SASL, PLAIN, 1.0),
     Wanted(ACLS, PLAIN, 0.9),
-    Wanted(TLS, PLAIN, 0.65),
+    Wanted(TLS, PLAIN, 0.8),
     Wanted(ALL, APACHE, 10.0),
 )
 _EQUAL: Final = 0.97

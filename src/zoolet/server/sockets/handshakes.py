@@ -3,33 +3,15 @@
 Reports the reason of a failure in the server's log and to the client, and finds out whether a
 client begins a handshake.
 
-If a handshake fails, asyncio and uvloop close the connection without sending the TLS alert, so the
-client does not learn the reason. ``ServerContext`` sends the alert. The server imports this module
-only if it serves TLS.
+The server imports this module only if it serves TLS.
 """
 
 import asyncio
-import contextlib
-import contextvars
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Any, Final, Self
+from typing import Final, cast
 
-
-class _Attempt:
-    """One handshake: its socket, and the error that it failed with; None if it did not fail."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self.failure: ssl.SSLError | None = None
-
-
-_CURRENT: Final[contextvars.ContextVar[_Attempt | None]] = contextvars.ContextVar(
-    "zoolet_handshake", default=None
-)
-"""The handshake in progress. Transports run their callbacks in the context of the task that created
-them, so each task has its own value."""
+from zoolet.server.sockets.tls_transport import HANDSHAKE_RECORD, TlsTransport
 
 _BY_REASON: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
@@ -53,9 +35,6 @@ _BY_REASON: Final = {
     ),
 }
 """The messages for OpenSSL's reasons that an operator can do something about."""
-
-_HANDSHAKE_RECORD: Final = 22
-"""The first byte of every TLS connection (RFC 8446, section 5.1)."""
 
 _SHOWN_BYTES: Final = 8
 
@@ -107,64 +86,6 @@ def _advice(verify_message: str) -> str:
     return verify_message
 
 
-class _ServerSide(ssl.SSLObject):
-    """The server's side of a TLS connection, which sends the alert of a failed handshake."""
-
-    _attempt: _Attempt | None = None
-    _incoming: ssl.MemoryBIO
-    _outgoing: ssl.MemoryBIO
-    _has_begun = False
-
-    def watch(
-        self,
-        attempt: _Attempt | None,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-    ) -> Self:
-        """Set the handshake, and the buffers from which OpenSSL reads and to which it writes."""
-        self._attempt, self._incoming, self._outgoing = attempt, incoming, outgoing
-        return self
-
-    def _look_at_first_byte(self) -> None:
-        """Raise PlainBytesError if the first byte is not TLS; OpenSSL would wait for five bytes."""
-        if not self._has_begun and self._incoming.pending:
-            self._has_begun = True
-            data = self._incoming.read()
-            self._incoming.write(data)
-            if data[0] != _HANDSHAKE_RECORD:
-                raise PlainBytesError(data)
-
-    def do_handshake(self) -> None:
-        """Continue the handshake; if it fails, send the alert and raise the error."""
-        try:
-            self._look_at_first_byte()
-            super().do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
-        except ssl.SSLError as error:
-            attempt = self._attempt
-            if attempt is not None and attempt.failure is None:
-                attempt.failure = error
-                # The transport is closed next and would drop the alert. If the socket's buffer is
-                # full, the client does not get the alert.
-                with contextlib.suppress(OSError):
-                    attempt.socket.send(self._outgoing.read())
-            raise
-
-
-class ServerContext(ssl.SSLContext):
-    """A TLS context for the secure port; create it with ``ssl.PROTOCOL_TLS_SERVER``."""
-
-    sslobject_class = _ServerSide
-
-    def wrap_bio(
-        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Return the server's side of a TLS connection (``ssl.SSLContext.wrap_bio``)."""
-        wrapped: Any = super().wrap_bio(incoming, outgoing, *args, **kwargs)
-        return wrapped.watch(_CURRENT.get(), incoming, outgoing)
-
-
 async def begins_with_tls(
     loop: asyncio.AbstractEventLoop, sock: socket.socket, timeout_ms: int
 ) -> bool:
@@ -176,7 +97,7 @@ async def begins_with_tls(
     try:
         sock.setblocking(False)
         await _until_readable(loop, sock, timeout_ms)
-        return _first_byte_of(sock) == _HANDSHAKE_RECORD
+        return _first_byte_of(sock) == HANDSHAKE_RECORD
     except BaseException:
         sock.close()
         raise
@@ -219,28 +140,39 @@ def _set_done(readable: "asyncio.Future[None]") -> None:
 
 async def connect(
     loop: asyncio.AbstractEventLoop,
-    new_protocol: Callable[[], asyncio.BaseProtocol],
+    protocol: asyncio.Protocol,
     sock: socket.socket,
     context: ssl.SSLContext,
     timeout_ms: int,
 ) -> None:
     """Do the TLS handshake of an accepted connection and connect its protocol.
 
-    Raises OSError (ssl.SSLError is one) if the handshake fails or takes longer than the timeout.
+    If the handshake fails, the client gets the TLS alert. Raises OSError (ssl.SSLError and
+    TimeoutError are such errors) if it fails or takes longer than the timeout.
     """
-    attempt = _Attempt(sock)
-    _CURRENT.set(attempt)
+    transport = TlsTransport(context, protocol, loop.create_future())
     try:
-        await loop.connect_accepted_socket(
-            new_protocol, sock, ssl=context, ssl_handshake_timeout=timeout_ms / 1000
-        )
-    except OSError:
-        failure, attempt.failure = attempt.failure, None
+        async with asyncio.timeout(timeout_ms / 1000):
+            await loop.connect_accepted_socket(lambda: cast("asyncio.Protocol", transport), sock)
+            await transport.settled
+    except TimeoutError:
+        if not transport.is_established:
+            transport.abort()
+            if transport.failure is None:
+                raise
+    except BaseException:
+        transport.abort()
+        raise
+    if transport.is_established:
+        return
+    failure, transport.failure = transport.failure, None
+    try:
+        if transport.plain_bytes:
+            raise PlainBytesError(transport.plain_bytes)
         if failure is None:
-            raise
-        try:
-            raise failure from None
-        finally:
-            # The error refers to this frame. A reference cycle would keep the buffers of each
-            # failed handshake (256 KB) until the next garbage collection.
-            del failure
+            raise ConnectionResetError("the client closed the connection during the handshake")
+        raise failure
+    finally:
+        # The error refers to this frame. A reference cycle would keep the buffers of each failed
+        # handshake until the next garbage collection.
+        del failure

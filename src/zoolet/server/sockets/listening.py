@@ -13,7 +13,6 @@ and with uvloop.
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import os
 import socket
@@ -35,8 +34,6 @@ NewProtocol = Callable[[AcceptedSocket], asyncio.Protocol]
 ``opened`` and ``closed`` of the socket."""
 
 ACCEPTS_PER_ITERATION: Final = 32
-HANDSHAKES_PER_COLLECTION: Final = 32
-"""After this number of failed handshakes, garbage is collected: asyncio leaves 256 KB for each."""
 _PAUSE_S: Final = 0.1
 """After an accept failed (no descriptor, no memory), the time until the next attempt."""
 
@@ -174,7 +171,6 @@ class Acceptor:
         self._tls = tls
         self._accepts_plain = accepts_plain
         self._handshake_timeout_ms = handshake_timeout_ms
-        self._failed_handshakes = 0
         self._limiter = LogLimiter(log, now_ms)
         self._loop = asyncio.get_running_loop()
         self._set_ups: dict[asyncio.Task[None], AcceptedSocket] = {}
@@ -337,9 +333,7 @@ class Acceptor:
                 if not await handshakes.begins_with_tls(loop, accepted.socket, timeout_ms):
                     return False
                 timeout_ms = max(1, timeout_ms - int(1000 * (loop.time() - began_s)))
-            await handshakes.connect(
-                loop, lambda: protocol, accepted.socket, self._tls(), timeout_ms
-            )
+            await handshakes.connect(loop, protocol, accepted.socket, self._tls(), timeout_ms)
         finally:
             self._waiting.discard(accepted)
         return True
@@ -354,9 +348,6 @@ class Acceptor:
                 else:
                     self._limiter.warning("closing the connection of %s: %s", accepted.peer, error)
                 return
-            self._failed_handshakes += 1
-            if self._failed_handshakes % HANDSHAKES_PER_COLLECTION == 0:
-                gc.collect(1)
             self._limiter.warning(
                 "the TLS handshake of %s failed: %s",
                 accepted.peer,

@@ -10,7 +10,6 @@ from typing import Final
 
 from zoolet.server.common.errors import ServerError
 from zoolet.server.common.reloaded import Reloaded
-from zoolet.server.sockets.handshakes import ServerContext
 from zoolet.server.sockets.stores import load_key, load_trusted
 from zoolet.server.zoo_cfg.config import ClientAuth, OperatorTls, TlsConfig
 
@@ -60,7 +59,8 @@ def server_context(config: TlsConfig | OperatorTls, whose: str) -> ssl.SSLContex
 
     For messages, ``whose`` says whose certificates the CAs in the trust store sign.
     """
-    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # TlsTransport cannot do it, and TLSv1.3 has none
     select_versions(context, config.protocols, config.cipher_suites, "ssl")
     context.verify_mode = _VERIFY_MODES[config.client_auth]
     load_key(context, config.key_store)

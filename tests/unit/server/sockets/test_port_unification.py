@@ -12,7 +12,6 @@ import trustme
 from tests.support.loops import LOOPS, RunOnLoop, reset, runner, until
 from tests.support.served import UNLIMITED, Served, count_when_warm, echoed, is_closed
 from zoolet.server.sockets.admission import Limits
-from zoolet.server.sockets.handshakes import ServerContext
 
 NOT_TLS = [bytes([first]) for first in range(256) if first != 22]
 
@@ -29,7 +28,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     return context
 
