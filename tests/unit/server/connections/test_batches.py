@@ -56,5 +56,5 @@ def test_all_bytes_come_out_in_order(seed: int) -> None:
                     held.out().write(frame)
                 case _:
                     held.count += 1
-                    held.add_long(frame)
+                    held.add_long([frame])
         assert b"".join(held.parts()) == expected

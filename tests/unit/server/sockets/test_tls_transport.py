@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import random
+import shutil
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -180,6 +181,39 @@ def test_a_client_that_does_not_read_pauses_writing(run: RunOnLoop, tls: ssl.SSL
         assert protocol.events == ["made", "paused", "resumed"]
         await until(lambda: protocol.transport.get_write_buffer_size() == 0)
         peer.socket.close()
+        served.acceptor.close()
+
+    run(scenario())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the program openssl")
+@pytest.mark.parametrize("command", [b"k\n", b"K\n"])  # K asks the server for new keys too
+def test_both_sides_go_on_with_new_keys(
+    run: RunOnLoop, tls: ssl.SSLContext, command: bytes
+) -> None:
+    async def scenario() -> None:
+        served = Recorded(tls=tls)
+        client = await asyncio.create_subprocess_exec(
+            *("openssl", "s_client", "-tls1_3", "-connect", f"127.0.0.1:{served.port}"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert client.stderr is not None
+        client.stdin.write(b"first\n")
+        await until(lambda: bool(served.protocols) and served.newest.data == b"first\n")
+        client.stdin.write(command)
+        await client.stderr.readuntil(b"KEYUPDATE\n")
+        client.stdin.write(b"second\n")
+        await until(lambda: served.newest.data == b"first\nsecond\n")
+        for answer in (b"one\n", b"two\n"):
+            served.newest.transport.write(answer)
+            await client.stdout.readuntil(answer)
+        client.stdin.close()
+        await client.communicate()
+        await until_lost(served.newest)
         served.acceptor.close()
 
     run(scenario())
@@ -399,93 +433,6 @@ def test_no_connection_waits_for_the_garbage_collection(
             await until(lambda: count_transports() == before)
         finally:
             gc.enable()
-        served.acceptor.close()
-
-    run(scenario())
-
-
-# --- Random connections, beside a model of two streams of bytes
-
-
-class RandomConnection:
-    """A connection on which both sides do what chance says; the model is what each has sent."""
-
-    def __init__(self, peer: TlsPeer, protocol: Recorder, chance: random.Random) -> None:
-        self.peer = peer
-        self.protocol = protocol
-        self.chance = chance
-        self.to_server = bytearray()
-        self.to_client = bytearray()
-        self._encrypted = bytearray()
-
-    def size(self) -> int:
-        sizes = [1, 100, RECORD_BYTES, PIECE_BYTES, PIECE_BYTES + 1, READ_BYTES]
-        return self.chance.randrange(1, self.chance.choice(sizes) + 1)
-
-    async def act(self) -> None:
-        protocol, transport = self.protocol, self.protocol.transport
-        action = self.chance.randrange(7)
-        if action == 0:
-            records = [self.chance.randbytes(self.size()) for _ in range(3)]
-            self.to_server += b"".join(records)
-            self._encrypted += self.peer.encrypted(*records)
-        elif action in {1, 2}:
-            await self.send_some()
-        elif action == 3:
-            data = self.chance.randbytes(self.size())
-            self.to_client += data
-            transport.write(data)
-        elif action == 4:
-            transport.pause_reading()
-        elif action == 5:
-            transport.resume_reading()
-        else:
-            await self.peer.receive(self.chance.randrange(len(self.to_client) + 1))
-        assert self.to_server.startswith(protocol.data)
-        assert self.to_client.startswith(self.peer.received)
-        if self.chance.random() < 0.3:
-            await asyncio.sleep(0)
-
-    async def send_some(self) -> None:
-        """Send a part of the encrypted bytes, which ends anywhere in a record."""
-        part = bytes(self._encrypted[: self.size()])
-        del self._encrypted[: len(part)]
-        self.protocol.transport.resume_reading()  # what is sent must not fill the socket
-        await self.peer.send_raw(part)
-
-    async def end(self, how: str) -> None:
-        """End the connection; everything that was sent before has arrived."""
-        self.protocol.transport.resume_reading()
-        await self.peer.send_raw(bytes(self._encrypted))
-        if how == "server":
-            await until(lambda: len(self.protocol.data) == len(self.to_server))
-            self.protocol.transport.close()
-            assert await self.peer.receive_end() == "close_notify"
-        else:
-            await self.peer.receive(len(self.to_client))
-            await self.peer.send_raw(self.peer.close_notify())
-        await until_lost(self.protocol)
-        assert self.protocol.data == self.to_server
-        assert self.peer.received == self.to_client
-        assert self.protocol.events.count("eof") == (how == "client")
-        assert self.protocol.lost_with is None
-        self.peer.socket.close()
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("version", VERSIONS)
-def test_both_streams_arrive_whatever_their_pieces_are(
-    run: RunOnLoop, tls: ssl.SSLContext, version: ssl.TLSVersion, seed: int
-) -> None:
-    async def scenario() -> None:
-        chance = random.Random(seed)
-        served = Recorded(tls=tls)
-        connections = [RandomConnection(*await served.connected(version), chance) for _ in range(3)]
-        for _ in range(150):
-            await chance.choice(connections).act()
-        for connection in connections:
-            await connection.end(chance.choice(["server", "client"]))
-        assert not served.admission.open
         served.acceptor.close()
 
     run(scenario())
