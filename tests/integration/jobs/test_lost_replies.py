@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 
-from tests.support.job_queue import places, replace_multi, submitted, value
+from tests.support.job_queue import places, replace_multi, reply_lost, request, submitted, value
 from zoolet.client import ConnectionLossError
 from zoolet.jobs import Job, JobQueue, JobState
 
+FAR_MS = 4_000_000_000_000
 Change = Callable[[JobQueue, Job], object]
 CHANGES: dict[str, Change] = {
     "release": lambda queue, job: queue.release(job),
@@ -93,3 +94,23 @@ def test_each_move_is_made_once_whatever_its_worker_does_meanwhile(
             place = "owned" if one in in_hand else "unowned"
             assert places(client, one) == [place]
             assert value(client, place, one)["attempts"] == attempts[one]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_reservation_is_left_if_the_reply_to_it_is_lost(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    count = 0
+    for turn in range(8):
+        some = [
+            request(f"{turn}-{number}", not_before_ms=chance.choice([None, FAR_MS]))
+            for number in range(chance.randint(1, 4))
+        ]
+        # At least one job has a reservation, so all of them have: the first multi makes them.
+        some.append(request(f"{turn}-last", not_before_ms=FAR_MS))
+        with reply_lost(monkeypatch, ConnectionLossError, done=chance.random() < 0.7):
+            names = [submission.name for submission in queue.submit(some)]
+        count += len(names)
+        assert names == sorted(names, key=lambda name: name.rpartition("-")[2])
+        assert sum(queue.counts().values()) == count

@@ -13,7 +13,8 @@ This module imports `zoolet.jobs.errors`, `zoolet.jobs.records`, `zoolet.model` 
 its package.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from zoolet.jobs.errors import JobError, JobNotFoundError, UnknownQueueError, UnreadableJobError
@@ -22,6 +23,7 @@ from zoolet.jobs.records.job_values import WAITS_FOR_BATCH
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.submit.keys import Named, NameKeys, key_value, read_key
 from zoolet.jobs.znodes.deferred_index import entry_path, expiry_path
+from zoolet.jobs.znodes.edge import MissingError
 from zoolet.jobs.znodes.job_znodes import page_name
 from zoolet.jobs.znodes.layout import PAGE_JOBS, PAGE_NUMBER_DIGITS, Layout, page_order
 from zoolet.jobs.znodes.operations import (
@@ -128,20 +130,13 @@ class Entrance:
         """
         is_wanted = is_wanted or any(job.draft.waits_for is not None for job in new)
         numbers = [number for number in range(len(new)) if is_wanted and number not in reserved]
+        own = new[0].draft.submission.encode()
         for _ in range(_TRIES if numbers else 0):
-            operations = [
-                Create(
-                    self._shelves.path_for(new[number].draft, RESERVED),
-                    b"",
-                    sequence=True,
-                    ephemeral=True,
-                )
-                for number in numbers
-            ]
+            wanted = [self._shelves.path_for(new[number].draft, RESERVED) for number in numbers]
+            operations = [Create(path, own, sequence=True, ephemeral=True) for path in wanted]
+            lost = partial(self._delete_lost, wanted, own, set(reserved.values()))
             try:
-                # If the reply is lost, the names are reserved again; the first reservations are
-                # deleted when the session ends.
-                results = self._znodes.multi(operations, landed=lambda: False)
+                results = self._znodes.multi(operations, landed=lost)
             except RefusedError as refused:
                 if not refused.lacks_parent:
                     raise
@@ -152,6 +147,23 @@ class Entrance:
             reserved |= dict(zip(numbers, created, strict=True))
             self._shelves.filled(created)
             return
+
+    def _delete_lost(self, wanted: Sequence[str], own: bytes, kept: Collection[str]) -> bool:
+        """Delete what a multi has reserved whose reply was lost; return False: it is repeated.
+
+        Such a reservation counts as a waiting job as long as the session lasts. ``own`` is the data
+        of this submission's reservations, and ``kept`` are the paths of those that it still needs.
+        """
+        for parent in {paths.parent_of(path) for path in wanted}:
+            try:
+                names = self._znodes.children(parent)
+            except MissingError:
+                continue
+            found = [f"{parent}/{name}" for name in names if name.startswith(RESERVED)]
+            for path, znode in zip(found, self._znodes.get_all(found), strict=True):
+                if znode is not None and znode.data == own and path not in kept:
+                    self._znodes.delete(path)
+        return False
 
     def _give_up(self, reserved: dict[int, str]) -> None:
         for path in reserved.values():
