@@ -37,6 +37,15 @@ return;
 }
 """
 
+# The functions that run once, when a module is imported. The compiler puts them together, so that
+# they are not in the same pages of memory as the functions that the server needs later.
+RUN_ONCE = re.compile(
+    r"^( *)(?=(?:static )?int CPyExec_\w+\(PyObject \*module\)$"
+    r"|char CPyDef_\w+_____top_level__\(void\) \{)",
+    re.MULTILINE,
+)
+COLD = "__attribute__((cold))"
+
 
 def compiled_sources(package: Path) -> list[str]:
     """Return the sources that the list names, in a fixed order."""
@@ -51,11 +60,12 @@ def compiled_sources(package: Path) -> list[str]:
 
 
 def corrected(generated: str) -> str:
-    """Return C code of mypyc with two faults corrected (docs/decisions/0008-mypyc.md).
+    """Return C code of mypyc with two faults corrected, and with marks (RUN_ONCE).
 
-    It keeps an object for reuse before it has cleared it. Clearing may run any Python code, which
-    may get the object, and then lose what it has put there. And it gives objects of acyclic
-    classes to the trashcan, which writes into a header that only other objects have.
+    The faults (docs/decisions/0008-mypyc.md): it keeps an object for reuse before it has cleared
+    it. Clearing may run any Python code, which may get the object, and then lose what it has put
+    there. And it gives objects of acyclic classes to the trashcan, which writes into a header that
+    only other objects have.
     """
 
     def dealloc(function: re.Match[str]) -> str:
@@ -70,7 +80,7 @@ def corrected(generated: str) -> str:
         raise SystemExit(
             "mypyc writes other C code than setup.py corrects: use the mypy of pyproject.toml."
         )
-    return text
+    return text if COLD in text else RUN_ONCE.sub(rf"\1{COLD} ", text)
 
 
 def missing_tool() -> str | None:

@@ -53,10 +53,19 @@ class PathTable(Generic[V]):
         parts: the dicts; other modules only read them.
     """
 
-    __slots__ = ("_has_removed", "_next_to_shrink", "_num_parts", "_round", "_size", "parts")
+    __slots__ = (
+        "_first",
+        "_has_removed",
+        "_next_to_shrink",
+        "_num_parts",
+        "_round",
+        "_size",
+        "parts",
+    )
 
     def __init__(self) -> None:
-        self.parts: list[dict[str, V]] = [{}]
+        self._first: dict[str, V] = {}  # always the first of the parts; faster than parts[0]
+        self.parts: list[dict[str, V]] = [self._first]
         self._num_parts: i64 = 1
         self._round: i64 = 1
         self._size: i64 = 0
@@ -76,6 +85,8 @@ class PathTable(Generic[V]):
 
     def get(self, path: str) -> V | None:
         """Return the value of a path; None if the table does not have the path."""
+        if self._num_parts == 1:  # without the call of _part_of: every read comes here
+            return self._first.get(path)
         return self._part_of(path).get(path)
 
     def __getitem__(self, path: str) -> V:
@@ -112,12 +123,17 @@ class PathTable(Generic[V]):
     def _part_of(self, path: str) -> dict[str, V]:
         """Return the part that has a path if the table has it."""
         if self._num_parts == 1:
-            return self.parts[0]
+            return self._first
         number: i64 = hash(path)
         number = (number >> _HASH_SHIFT) & (2 * self._round - 1)
         if number >= self._num_parts:
             number -= self._round
         return self.parts[number]
+
+    def _replace(self, at: i64, part: dict[str, V]) -> None:
+        self.parts[at] = part
+        if at == 0:
+            self._first = part
 
     def _count_added(self) -> None:
         self._size += 1
@@ -136,7 +152,7 @@ class PathTable(Generic[V]):
             else:
                 stay[path] = value
         self.parts.append(leave)
-        self.parts[at] = stay
+        self._replace(at, stay)
         self._num_parts += 1
         if self._num_parts == 2 * self._round:
             self._round = self._num_parts
@@ -147,7 +163,7 @@ class PathTable(Generic[V]):
         at = self._num_parts - 1 - before
         joined = self.parts[at].copy()
         joined.update(self.parts[before + at])
-        self.parts[at] = joined
+        self._replace(at, joined)
         self._round = before
         self._num_parts -= 1
         self.parts.pop()
@@ -188,7 +204,7 @@ class PathTable(Generic[V]):
         while room > 0 and self._next_to_shrink < self._num_parts:
             part = self.parts[self._next_to_shrink]
             room -= i64(len(part)) + _COST_OF_A_PART
-            self.parts[self._next_to_shrink] = part.copy()
+            self._replace(self._next_to_shrink, part.copy())
             self._next_to_shrink += 1
 
     def drop_some(self) -> bool:
@@ -201,7 +217,8 @@ class PathTable(Generic[V]):
             room -= i64(len(self.parts.pop())) + _COST_OF_A_PART
         if self.parts:
             return True
-        self.parts = [{}]
+        self._first = {}
+        self.parts = [self._first]
         self._num_parts = self._round = 1
         self._size = 0
         return False
