@@ -20,13 +20,6 @@ def web(server: EmbeddedServer, tmp_path: Path) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(autouse=True)
-def no_quotas_left(zk: Client) -> Iterator[None]:
-    yield
-    for name in zk.children("/zookeeper/quota").names:
-        zk.delete_recursive(f"/zookeeper/quota/{name}")
-
-
 def set_limits(web: Browser, path: str, **limits: int) -> None:
     web.post(QUOTA, {"path": path, "version": "", **limits})
 
