@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.web import Browser, audit_of, browsing, settings_of, users_file
+from tests.support.web import AUDIT, Browser, audit_of, browsing, settings_of, users_file
 from zoolet.client import Client
 from zoolet.testing import EmbeddedServer
 
@@ -52,7 +52,7 @@ def test_the_fullest_quota_comes_first_and_shows_what_it_contains(web: Browser, 
 def test_a_quota_is_set_changed_and_removed(
     web: Browser, zk: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "zoolet.web.access.audit")
+    caplog.set_level(logging.INFO, AUDIT)
     zk.create("/app")
     zk.create("/app/sub")
     web.log_in("ed")
@@ -72,7 +72,7 @@ def test_a_quota_is_set_changed_and_removed(
     web.post(QUOTA, {**stale, "version": found["version"], "remove": "yes"})
     assert web.get(f"{QUOTA}?path=/app/sub")["quota"] is None
     assert zk.children("/zookeeper/quota").names == ()
-    records = audit_of([record.getMessage() for record in caplog.records])
+    records = audit_of(caplog.records)
     done = [(one["operation"], one["path"], one["result"]) for one in records]
     assert done == [
         ("setQuota", "/app/sub", "done"),
