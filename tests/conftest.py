@@ -17,6 +17,7 @@ import zoolet
 from tests.support import hanging, on_observer, skips
 from tests.support.apache import require_apache
 from tests.support.ensemble import ApacheEnsemble, new_observer
+from tests.support.process_state import restoring_process
 from tests.support.reused_servers import ReusedServers
 from zoolet.model.build import KIND
 from zoolet.testing import ApacheServer, ServerProcess
@@ -129,6 +130,13 @@ def pytest_configure(config: pytest.Config) -> None:
             pytest.exit(f"{compiled} has no source: {remedy}", 2)
         if not stamp.exists() or source.stat().st_mtime > stamp.stat().st_mtime:
             pytest.exit(f"{source} is newer than what was compiled of it: {remedy}", 2)
+
+
+@pytest.fixture(autouse=True)
+def _process_of_the_tests() -> Iterator[None]:
+    """Let no test change the log or the signals of the tests after it."""
+    with restoring_process():
+        yield
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """The web page in tests: its application, and a client with its cookie."""
 
 import json
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from zoolet.web.settings import Cluster, WebSettings
 
 URL = "http://127.0.0.1:8090"
 JSON = {"Accept": "application/json"}
+AUDIT = "zoolet.web.access.audit"
 PASSWORDS = {"ed": "editors password", "vi": "viewers password"}
 
 
@@ -130,6 +132,11 @@ def clearing(server: ManagedServer) -> Iterator[Client]:
         yield client
 
 
-def audit_of(messages: list[str]) -> list[dict[str, Any]]:
-    """Return the records of the audit among the messages of its log."""
-    return [json.loads(message) for message in messages]
+def audit_lines(records: Iterable[logging.LogRecord]) -> list[str]:
+    """Return the lines of the audit among the records of all loggers."""
+    return [record.getMessage() for record in records if record.name == AUDIT]
+
+
+def audit_of(records: Iterable[logging.LogRecord]) -> list[dict[str, Any]]:
+    """Return the records of the audit among those of all loggers."""
+    return [json.loads(line) for line in audit_lines(records)]

@@ -193,10 +193,9 @@ def test_the_pages_behind_a_base_path(server: EmbeddedServer) -> None:
 
 def test_credentials_belong_to_one_login(server: EmbeddedServer) -> None:
     options = ClientOptions(auth=(Credential("digest", "ann:secret"),))
-    with Client(server.hosts, options) as client:
-        client.create("/ann", b"hers", acl=(ACL(int(Permission.ALL), Id("auth", "")),))
     settings = settings_of(server.hosts)
-    with browsing(settings) as web:
+    with Client(server.hosts, options) as client, browsing(settings) as web:
+        client.create("/ann", b"hers", acl=(ACL(int(Permission.ALL), Id("auth", "")),))
         assert web.get("/c/local/tree?path=/ann")["data"] is None
         web.post("/c/local/credentials", {"scheme": "kerberos", "name": "a", "password": ""}, 400)
         fields = {"scheme": "digest", "name": "ann", "password": "secret"}
@@ -212,6 +211,7 @@ def test_credentials_belong_to_one_login(server: EmbeddedServer) -> None:
         web.client.cookies.set(COOKIE, own)
         web.post("/c/local/credentials", {"name": ""})
         assert web.get("/c/local/tree?path=/ann")["data"] is None
+        client.delete("/ann")  # nobody else may
 
 
 def test_the_command_names_what_is_wrong(tmp_path: Path) -> None:

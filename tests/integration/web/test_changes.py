@@ -9,7 +9,15 @@ from pathlib import Path
 import cramjam
 import pytest
 
-from tests.support.web import Browser, audit_of, browsing, settings_of, users_file
+from tests.support.web import (
+    AUDIT,
+    Browser,
+    audit_lines,
+    audit_of,
+    browsing,
+    settings_of,
+    users_file,
+)
 from zoolet.client import Client, NoNodeError
 from zoolet.testing import EmbeddedServer
 
@@ -148,15 +156,14 @@ def test_each_change_is_one_record(
     editor: Browser, zk: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     zk.create("/a", b"secret data")
-    caplog.set_level(logging.INFO, "zoolet.web.access.audit")
+    caplog.set_level(logging.INFO, AUDIT)
     fields = fields_of(editor, "/a") | {"content": "other secret"}
     editor.post("/c/local/save", fields)
     editor.post("/c/local/save", fields, 409)
     editor.post("/c/local/create", {"parent": "/a", "name": "line\u2028break"})
     editor.post("/c/local/create", {"parent": "/none", "name": "b"}, 404)
     editor.post("/c/local/delete", {"path": "/a", "count": 5, "czxid": fields["czxid"]})
-    lines = [r.getMessage() for r in caplog.records if r.name == "zoolet.web.access.audit"]
-    records = audit_of(lines)
+    records = audit_of(caplog.records)
     assert [(r["operation"], r["result"]) for r in records] == [
         ("set", "done"),
         ("set", "conflict"),
@@ -168,4 +175,7 @@ def test_each_change_is_one_record(
         ("ed", "local", "127.0.0.1")
     }
     assert records[-1]["deleted"] == 2
-    assert all(line.isascii() and "\n" not in line and "secret" not in line for line in lines)
+    assert all(
+        line.isascii() and "\n" not in line and "secret" not in line
+        for line in audit_lines(caplog.records)
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.web import Browser, audit_of, browsing, settings_of, users_file
+from tests.support.web import AUDIT, Browser, audit_of, browsing, settings_of, users_file
 from zoolet.client import Client
 from zoolet.testing import EmbeddedServer
 
@@ -18,13 +18,6 @@ def web(server: EmbeddedServer, tmp_path: Path) -> Iterator[Browser]:
     settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
     with browsing(settings) as browser:
         yield browser
-
-
-@pytest.fixture(autouse=True)
-def no_quotas_left(zk: Client) -> Iterator[None]:
-    yield
-    for name in zk.children("/zookeeper/quota").names:
-        zk.delete_recursive(f"/zookeeper/quota/{name}")
 
 
 def set_limits(web: Browser, path: str, **limits: int) -> None:
@@ -59,7 +52,7 @@ def test_the_fullest_quota_comes_first_and_shows_what_it_contains(web: Browser, 
 def test_a_quota_is_set_changed_and_removed(
     web: Browser, zk: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "zoolet.web.access.audit")
+    caplog.set_level(logging.INFO, AUDIT)
     zk.create("/app")
     zk.create("/app/sub")
     web.log_in("ed")
@@ -79,7 +72,7 @@ def test_a_quota_is_set_changed_and_removed(
     web.post(QUOTA, {**stale, "version": found["version"], "remove": "yes"})
     assert web.get(f"{QUOTA}?path=/app/sub")["quota"] is None
     assert zk.children("/zookeeper/quota").names == ()
-    records = audit_of([record.getMessage() for record in caplog.records])
+    records = audit_of(caplog.records)
     done = [(one["operation"], one["path"], one["result"]) for one in records]
     assert done == [
         ("setQuota", "/app/sub", "done"),

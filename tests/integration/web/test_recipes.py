@@ -15,7 +15,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from tests.support.waiting import wait_until
-from tests.support.web import Browser, audit_of, browsing, settings_of, users_file
+from tests.support.web import AUDIT, Browser, audit_of, browsing, settings_of, users_file
 from zoolet.client import ACL, OPEN_ACL, Client, CreateMode, Id, Multi, Permission
 from zoolet.testing import EmbeddedServer, OpCode
 
@@ -378,18 +378,18 @@ def test_a_lock_is_broken(
         for said in ("in local", "Risk", "dead", f"{kazoo.client_id[0]:#x}", "1 client waits"):
             assert said in page
         assert "Break…" in editor.html("/c/local/recipes/one?path=/stuck")
-        with caplog.at_level(logging.INFO, "zoolet.web.access.audit"):
+        with caplog.at_level(logging.INFO, AUDIT):
             answer = editor.post("/c/local/recipes/break", fields)
         assert answer == {"deleted": fields["znode"]}
-        records = audit_of([one.message for one in caplog.records if "audit" in one.name])
+        records = audit_of(caplog.records)
         assert [record["operation"] for record in records] == ["break"]
         assert records[0]["session"] == f"{kazoo.client_id[0]:#x}"
         until(lambda: waiting.is_held)
         assert texts(one(editor, "/stuck"), "holds") == ["next"]
         # The form was sent twice: the next holder keeps the lock.
-        with caplog.at_level(logging.INFO, "zoolet.web.access.audit"):
+        with caplog.at_level(logging.INFO, AUDIT):
             assert "any more" in editor.post("/c/local/recipes/break", fields, 409)["error"]
-        records = audit_of([one.message for one in caplog.records if "audit" in one.name])
+        records = audit_of(caplog.records)
         assert records[-1]["result"] == "conflict"
         assert texts(one(editor, "/stuck"), "holds") == ["next"]
 

@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import wait_until
-from tests.support.web import JSON, Browser, audit_of, browsing, clearing, settings_of, users_file
+from tests.support.web import (
+    AUDIT,
+    JSON,
+    Browser,
+    audit_lines,
+    audit_of,
+    browsing,
+    clearing,
+    settings_of,
+    users_file,
+)
 from tests.support.web_operations import ended, transfer, url_of
 from zoolet.client import ACL, Client, CreateMode, Id, Multi, Permission
 from zoolet.client.asyncio_client.subtrees import writing
@@ -270,16 +280,16 @@ def test_the_end_of_the_login_and_of_the_page_end_a_copy(
     slow_writes: threading.Event,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "zoolet.web.access.audit")
+    caplog.set_level(logging.INFO, AUDIT)
     fill(zk, "/a", 12000)
     with browsing(settings) as web:
         begun(web.log_in("ed"), path="/a", to="prod", target="/t")
         web.post("/logout", {})
         begun(web.log_in("ed"), path="/a", to="prod", target="/u")
         slow_writes.set()
-    lines = [r.getMessage() for r in caplog.records if r.name == "zoolet.web.access.audit"]
-    records = {record["target"]: record for record in audit_of(lines)}
-    assert len(lines) == len(records) == 2
+    found = audit_of(caplog.records)
+    records = {record["target"]: record for record in found}
+    assert len(found) == len(records) == 2
     for target, record in records.items():
         assert (record["operation"], record["result"]) == ("copy", "CancelledError")
         assert record["created"] == other.count_descendants(target) + 1 < 12001
@@ -309,20 +319,19 @@ def zk_hosts(zk: Client) -> str:
 def test_each_transfer_is_one_record(
     web: Browser, zk: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "zoolet.web.access.audit")
+    caplog.set_level(logging.INFO, AUDIT)
     zk.create("/a", b"secret data")
     transfer(web, path="/a", target="/t")
     transfer(web, path="/a", target="/t")
     transfer(web, path="/t", target="/u", kind="move")
-    lines = [r.getMessage() for r in caplog.records if r.name == "zoolet.web.access.audit"]
-    records = audit_of(lines)
+    records = audit_of(caplog.records)
     assert [(r["operation"], r["result"], r["created"]) for r in records] == [
         ("copy", "done", 1),
         ("copy", "NodeExistsError", 0),
         ("move", "done", 1),
     ]
     assert {(r["user"], r["cluster"], r["to"]) for r in records} == {("ed", "local", "local")}
-    assert all("secret" not in line for line in lines)
+    assert all("secret" not in line for line in audit_lines(caplog.records))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -1,8 +1,5 @@
 """The options of ``zoolet archive``."""
 
-import logging
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,19 +24,6 @@ def test_each_archive_has_a_work_directory_of_its_own(
     assert len(found) == 5
     assert _work_dir(Path("/given"), "archive") == Path("/given")
     assert len(_work_dir(None, "/" + "long/" * 500).name) < 255
-
-
-@pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
-    """Restore what the command changes in this process: the handlers of signals and of the log."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.getsignal(number) for number in numbers]
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
 
 
 def run(*arguments: str | Path) -> Result:
