@@ -222,7 +222,8 @@ class ServerError(ZooKeeperError):
 class DeadlineError(ZooKeeperError, TimeoutError):
     """The reply did not come in time: the server may have applied the request, or may do it later.
 
-    If the request was not sent, the server has not applied it; then ``detail`` says so.
+    If the request was not sent, the server has not applied it; then ``detail`` says so. The error
+    of a recipe has the path of the recipe; the error of its last request is the ``__cause__``.
     """
 
     explanation = "no reply in time; the server may have applied it or not"

@@ -8,7 +8,8 @@ import asyncio
 import inspect
 from asyncio import Event
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from zoolet.client.errors import DeadlineError
@@ -52,17 +53,29 @@ class Deadline:
             raise self.error()
         return left_s
 
-    def call_s(self) -> float:
-        """Return the time limit of a call of the client; 0.0 if there is no end.
+    @contextmanager
+    def of_call(self) -> Iterator[float]:
+        """Yield the time limit of a call of the client; 0.0 if there is no end.
+
+        The call is in the ``with`` block. If the time ends during the call, the error names what
+        the program waits for, not this request: the program does not know the znodes of a recipe.
+        And if this request was not sent, an earlier one of the recipe may have been applied.
 
         Raises:
             DeadlineError: the time is over.
         """
-        return self.left_s() or 0.0
+        left_s = self.left_s()
+        try:
+            yield left_s or 0.0
+        except DeadlineError as late:
+            if left_s is None:
+                raise
+            raise self.error("; the server has not replied") from late
 
-    def error(self) -> DeadlineError:
-        """Return the error for the end of the time."""
-        return DeadlineError(self._what, self._path, f"not done within {self._timeout_s:g} s")
+    def error(self, addition: str = "") -> DeadlineError:
+        """Return the error for the end of the time; ``addition`` is the end of its text."""
+        detail = f"not done within {self._timeout_s:g} s{addition}"
+        return DeadlineError(self._what, self._path, detail)
 
 
 async def is_set_within(event: Event, timeout_s: float | None) -> bool:

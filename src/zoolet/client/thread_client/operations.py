@@ -17,6 +17,7 @@ from zoolet.client.thread_client.watching import MAX_EVENTS, Watch
 from zoolet.client.connecting.servers import parse_servers
 from zoolet.client.errors import (
     ConnectionLossError,
+    DeadlineError,
     NodeExistsError,
     NoNodeError,
     ZooKeeperError,
@@ -176,13 +177,17 @@ class Operations(Requests):
         prefix = f"{PROTECTED}{protection}-"
         limit = Deadline(timeout_s or None, "create_protected", path)
         while True:
-            limit_s = None if timeout_s is None else limit.call_s()
+            limit_s = None if timeout_s is None else limit.left_s() or 0.0
             try:
                 created = self.create(
                     f"{parent}/{prefix}{name}", data, mode=mode, acl=acl, timeout_s=limit_s
                 )
             except ConnectionLossError:
-                found = self.find_child(parent or paths.ROOT, prefix, timeout_s=limit_s)
+                try:
+                    found = self.find_child(parent or paths.ROOT, prefix, timeout_s=limit_s)
+                except DeadlineError as late:
+                    # Its text can say that the sync was not sent. But the create was.
+                    raise DeadlineError("create_protected", path) from late
                 if found is not None:
                     return f"{parent}/{found}"
                 tries -= 1

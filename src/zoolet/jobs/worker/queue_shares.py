@@ -12,6 +12,8 @@ jobs does not get more of the executors than a queue of short jobs. Invariants:
   executors. So no queue starves, and the queue with the greatest weight cannot keep the others out.
 - A queue that had no jobs does not get the share afterwards that it has not used. A queue that had
   jobs, but could not take them for a moment, gets at most `CATCH_UP_S` of it.
+- The level at which such a queue returns contains only time that the others have used. So a wrong
+  expected time of their jobs delays no queue after the jobs have ended.
 - If a queue takes no job in its turn, it is first again only after another claiming queue has had
   a turn. Otherwise a queue whose jobs all wait for a limit would delay the other queues.
 
@@ -171,6 +173,11 @@ class QueueShare:
         not_begun = max(0, self.hands.count() - len(self._running))
         return (self._used_s + running_s + not_begun * expected_s) / self.weight + self.lifted
 
+    def used_level(self, now: float) -> float:
+        """Return the used time for each weight, without any time that is only expected."""
+        running_s = sum(now - began for began in self._running.values())
+        return (self._used_s + running_s) / self.weight + self.lifted
+
 
 class QueueShares:
     """The shares of all queues of a worker.
@@ -192,7 +199,8 @@ class QueueShares:
         self.queues = [QueueShare(self, weight, n) for n, weight in enumerate(weights)]
         self.count = len(self.queues)
         self._level = 0.0
-        """The greatest level at which a queue has taken jobs."""
+        """The greatest level at which a queue has taken jobs. It never falls, so it contains only
+        used time: the expected time of many jobs can be far too long for a moment."""
 
     def wake_first(self, after: QueueShare | None = None) -> None:
         """Wake the first of the queues that claim, unless it is ``after``, which had the turn."""
@@ -252,8 +260,7 @@ class QueueShares:
         with self.lock:
             share.has_yielded = not count
             if count:
-                before = share.level(self.now()) - count * share.expected_s / share.weight
-                self._level = max(self._level, before)
+                self._level = max(self._level, share.used_level(self.now()))
 
     def load_s(self, executor: int, *, without: QueueShare) -> float:
         """Return the estimated duration of the jobs that an executor has of other queues."""

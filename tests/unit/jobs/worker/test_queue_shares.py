@@ -207,6 +207,26 @@ def test_a_queue_that_found_no_job_for_a_moment_catches_up_a_little() -> None:
     assert 50 <= later[0] <= 50 + 5 + 3
 
 
+@pytest.mark.parametrize("was_idle", [False, True])
+def test_a_wrong_expectation_costs_a_queue_nothing_later(was_idle: bool) -> None:
+    """After one long job, the next 100 jobs of a queue are expected to be as long for a moment."""
+    shares = QueueShares([1, 1], lambda: 0.0)
+    first, second = shares.queues
+    for share in shares.queues:
+        share.open(JobsInHand(), lambda: None)
+    with first.turn():
+        first.passes(is_idle=was_idle)
+    with second.turn():
+        for number in range(100):
+            second.hands.put(DRAFT._replace(name=f"1/{number}"), 0)
+        second.typical_s = 1.0
+        second.took(50)
+    second.typical_s = 0.001
+    with first.turn():
+        assert first.lifted == 0.0
+        assert first.may_take()
+
+
 def test_the_smallest_weight_does_not_starve() -> None:
     model = Model([Queue(1000, one_second, 10**6), Queue(1, one_second, 10**6)], 1)
     model.run(3005)
@@ -247,7 +267,8 @@ def test_a_queue_that_is_behind_takes_more_at_once() -> None:
         assert second.may_take()
         second.typical_s = 1.0
         assert second.part_of(7) == 2
-        first.lifted += 3.0
+        # The second queue is behind by 4/3 already: four attempts of the first have just begun.
+        first.lifted += 2.0
         assert second.part_of(3) == 3
         assert second.part_of(7) == 4
     with first.turn():

@@ -226,7 +226,8 @@ class AsyncDoubleBarrier:
         while True:
             batch = Multi().create(self._ready_path).set(self._path, b"")
             try:
-                await self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    await self._tools.client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except NodeExistsError:
@@ -257,7 +258,8 @@ class AsyncDoubleBarrier:
         batch.check(self._path, version=version).delete(self._ready_path)
         while True:
             try:
-                await self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    await self._tools.client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except (BadVersionError, NoNodeError):

@@ -166,9 +166,10 @@ class AsyncEphemeral:
             try:
                 if self._mode.is_sequential:
                     return await self._create_protected(path, deadline)
-                await self.tools.client.create(
-                    path, self._data, mode=self._mode, timeout_s=deadline.call_s()
-                )
+                with deadline.of_call() as limit_s:
+                    await self.tools.client.create(
+                        path, self._data, mode=self._mode, timeout_s=limit_s
+                    )
             except ConnectionLossError:
                 continue
             except NodeExistsError:
@@ -179,14 +180,15 @@ class AsyncEphemeral:
                 return path
 
     async def _create_protected(self, path: str, deadline: Deadline) -> str:
-        return await self.tools.client.create_protected(
-            path,
-            self._data,
-            mode=self._mode,
-            tries=_NO_LIMIT_TRIES,
-            protection=self._id,
-            timeout_s=deadline.call_s(),
-        )
+        with deadline.of_call() as limit_s:
+            return await self.tools.client.create_protected(
+                path,
+                self._data,
+                mode=self._mode,
+                tries=_NO_LIMIT_TRIES,
+                protection=self._id,
+                timeout_s=limit_s,
+            )
 
     def _note_event(self, event: WatchEvent | Resynced) -> None:
         if isinstance(event, WatchEvent) and event.type is EventType.NODE_DELETED:

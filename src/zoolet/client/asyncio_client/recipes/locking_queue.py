@@ -269,7 +269,8 @@ class AsyncLockingQueue(AsyncValues):
         batch.create(taken, own, mode=CreateMode.EPHEMERAL)
         while True:
             try:
-                await self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    await self._tools.client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except NodeExistsError:

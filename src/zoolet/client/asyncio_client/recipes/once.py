@@ -58,7 +58,8 @@ class AsyncOnce:
     async def _apply(self, batch: Multi, marker: str, deadline: Deadline) -> None:
         while True:
             try:
-                await self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    await self._tools.client.multi(batch, timeout_s=limit_s)
             except SessionExpiredError:
                 await self._tools.wait_for_session(deadline)
             except ConnectionLossError:

@@ -38,7 +38,8 @@ class _LeaseZnode(AsyncEphemeral):
         client = self.tools.client
         while True:
             try:
-                await client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    await client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except NodeExistsError:
@@ -246,11 +247,12 @@ class AsyncSemaphore:
                 self._is_checked = True
                 return
             try:
-                await self._tools.client.set(
-                    self._path,
-                    wanted.encode(),
-                    version=read.stat.version,
-                    timeout_s=deadline.call_s(),
-                )
+                with deadline.of_call() as limit_s:
+                    await self._tools.client.set(
+                        self._path,
+                        wanted.encode(),
+                        version=read.stat.version,
+                        timeout_s=limit_s,
+                    )
             except (BadVersionError, ConnectionLossError, NoNodeError):
                 continue

@@ -63,7 +63,8 @@ class AsyncTools:
             if call.watcher is not None:
                 call.watcher.is_quick = True
             try:
-                await self.engine.run(call, deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    await self.engine.run(call, limit_s)
             except ConnectionLossError:
                 continue
             except BaseException:
@@ -142,7 +143,8 @@ class AsyncTools:
         """Create a znode and its ancestors, if they are missing."""
         while True:
             try:
-                await self.client.ensure_path(path, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    await self.client.ensure_path(path, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             return

@@ -223,7 +223,8 @@ class DoubleBarrier:
         while True:
             batch = Multi().create(self._ready_path).set(self._path, b"")
             try:
-                self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    self._tools.client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except NodeExistsError:
@@ -254,7 +255,8 @@ class DoubleBarrier:
         batch.check(self._path, version=version).delete(self._ready_path)
         while True:
             try:
-                self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    self._tools.client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except (BadVersionError, NoNodeError):

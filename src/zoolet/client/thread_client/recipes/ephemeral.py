@@ -157,9 +157,8 @@ class Ephemeral:
             try:
                 if self._mode.is_sequential:
                     return self._create_protected(path, deadline)
-                self.tools.client.create(
-                    path, self._data, mode=self._mode, timeout_s=deadline.call_s()
-                )
+                with deadline.of_call() as limit_s:
+                    self.tools.client.create(path, self._data, mode=self._mode, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except NodeExistsError:
@@ -170,14 +169,15 @@ class Ephemeral:
                 return path
 
     def _create_protected(self, path: str, deadline: Deadline) -> str:
-        return self.tools.client.create_protected(
-            path,
-            self._data,
-            mode=self._mode,
-            tries=_NO_LIMIT_TRIES,
-            protection=self._id,
-            timeout_s=deadline.call_s(),
-        )
+        with deadline.of_call() as limit_s:
+            return self.tools.client.create_protected(
+                path,
+                self._data,
+                mode=self._mode,
+                tries=_NO_LIMIT_TRIES,
+                protection=self._id,
+                timeout_s=limit_s,
+            )
 
     def _note_event(self, event: WatchEvent | Resynced) -> None:
         if isinstance(event, WatchEvent) and event.type is EventType.NODE_DELETED:

@@ -260,7 +260,8 @@ class LockingQueue(Values):
         batch.create(taken, own, mode=CreateMode.EPHEMERAL)
         while True:
             try:
-                self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    self._tools.client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except NodeExistsError:

@@ -53,7 +53,8 @@ class Once:
     def _apply(self, batch: Multi, marker: str, deadline: Deadline) -> None:
         while True:
             try:
-                self._tools.client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    self._tools.client.multi(batch, timeout_s=limit_s)
             except SessionExpiredError:
                 self._tools.wait_for_session(deadline)
             except ConnectionLossError:

@@ -37,7 +37,8 @@ class _LeaseZnode(Ephemeral):
         client = self.tools.client
         while True:
             try:
-                client.multi(batch, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    client.multi(batch, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             except NodeExistsError:
@@ -245,11 +246,12 @@ class Semaphore:
                 self._is_checked = True
                 return
             try:
-                self._tools.client.set(
-                    self._path,
-                    wanted.encode(),
-                    version=read.stat.version,
-                    timeout_s=deadline.call_s(),
-                )
+                with deadline.of_call() as limit_s:
+                    self._tools.client.set(
+                        self._path,
+                        wanted.encode(),
+                        version=read.stat.version,
+                        timeout_s=limit_s,
+                    )
             except (BadVersionError, ConnectionLossError, NoNodeError):
                 continue

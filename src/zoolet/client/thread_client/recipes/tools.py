@@ -62,7 +62,8 @@ class Tools:
             if call.watcher is not None:
                 call.watcher.is_quick = True
             try:
-                self.engine.run(call, deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    self.engine.run(call, limit_s)
             except ConnectionLossError:
                 continue
             except BaseException:
@@ -139,7 +140,8 @@ class Tools:
         """Create a znode and its ancestors, if they are missing."""
         while True:
             try:
-                self.client.ensure_path(path, timeout_s=deadline.call_s())
+                with deadline.of_call() as limit_s:
+                    self.client.ensure_path(path, timeout_s=limit_s)
             except ConnectionLossError:
                 continue
             return
