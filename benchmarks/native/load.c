@@ -374,14 +374,21 @@ static void requests(int connections, int outstanding, double warmup_s, double s
 
 static int set_watches, told;
 
+static Connection *changer;
+static int has_changed;
+
 static void on_watch(Connection *c, int xid, int err) {
     if (xid == -1) {
         told++;
         return;
     }
-    if (err) die("a watch could not be set");
+    if (err) die("a watch could not be set, or its znode could not be changed");
     c->outstanding--;
-    set_watches++;
+    if (c == changer) {
+        has_changed = 1; /* this reply may come before or after the events */
+    } else {
+        set_watches++;
+    }
 }
 
 static void watches(int connections, int each, int rounds) {
@@ -389,12 +396,12 @@ static void watches(int connections, int each, int rounds) {
     znodes = each;
     work = "none";
     make_znodes();
-    Connection *changer = open_connection(0, 8, 30000);
+    changer = open_connection(0, 8, 30000);
     wait_for_session(changer);
     Connection **all = open_many(connections, each + 1, 30000);
     printf("{\"last_us\": [");
     for (int round = 0; round < rounds; round++) {
-        set_watches = told = 0;
+        set_watches = told = has_changed = 0;
         for (int i = 0; i < connections; i++) {
             for (int k = 0; k < each; k++) {
                 size_t at = begin_request(all[i], GET);
@@ -418,6 +425,7 @@ static void watches(int connections, int each, int rounds) {
         flush_out(changer);
         while (told < connections * each) turn(on_watch, 10000);
         printf("%s%.1f", round ? ", " : "", (double)(now_ns() - begin) / 1000.0);
+        while (!has_changed) turn(on_watch, 1000);
     }
     printf("]}\n");
 }
