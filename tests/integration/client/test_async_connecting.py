@@ -92,14 +92,21 @@ def test_a_server_that_says_nothing_keeps_no_client_from_another(
 @on_loops
 def test_what_is_no_server(run: RunOnLoop) -> None:
     async def scenario() -> None:
+        talks: list[asyncio.Future[None]] = []
+
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            talks.append(ended := asyncio.get_running_loop().create_future())
             writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-            await reader.read()
-            writer.close()
+            try:
+                await reader.read()
+            finally:
+                writer.close()
+                ended.set_result(None)
 
         async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
             hosts = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
             assert hosts in await reason_of_failure(hosts)
+            await asyncio.gather(*talks)
 
     run(scenario())
 

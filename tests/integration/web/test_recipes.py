@@ -19,7 +19,7 @@ from tests.support.web import AUDIT, Browser, audit_of, browsing, settings_of, u
 from zoolet.client import ACL, OPEN_ACL, Client, CreateMode, Id, Multi, Permission
 from zoolet.testing import EmbeddedServer, OpCode
 
-HOSTILE = ["<script>alert(1)<script>", "\u202eright to left", "\x1b[31mred", "{{ 7 * 7 }}"]
+HOSTILE = ["<script>alert(1)<script>", "\u202eright to left", "\x1b[31mred", "{{ 7777 * 7777 }}"]
 HEX = "0123456789abcdef" * 2
 
 
@@ -327,7 +327,7 @@ def test_hostile_texts_are_escaped(web: Browser, zk: Client, text: str) -> None:
     url = f"/c/local/recipes/one?path={quote('/' + shown)}"
     for page in (web.html(url), web.html("/c/local/recipes")):
         assert "<script>alert" not in page
-        assert "49" not in page or "{{ 7" in text
+        assert str(7777 * 7777) not in page
     assert texts(one(web, f"/{shown}"), "member") == [text]
     zk.set(member, b"\xff" * 900_000)
     assert len(texts(one(web, f"/{shown}"), "member")[0]) == 201

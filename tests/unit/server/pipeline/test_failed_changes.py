@@ -202,7 +202,7 @@ def fail_apply(server: EmbeddedServer) -> None:
 
     def put() -> None:
         records = server._running().machine.tree.records
-        records.parts[0] = FailingRecords(records.parts[0])
+        records.parts[0] = records._first = FailingRecords(records.parts[0])
 
     server._thread.call(put)
 
