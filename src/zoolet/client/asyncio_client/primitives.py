@@ -1,18 +1,17 @@
 """What recipes need of asyncio: events, time limits, timers, work in the background.
 
 `thread_client/primitives.py` has the same names for threads; both are written by hand. This module
-imports asyncio and the client's errors only.
+imports asyncio and what both clients share of a time limit only.
 """
 
 import asyncio
 import inspect
 from asyncio import Event
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
-from zoolet.client.errors import DeadlineError
+from zoolet.client.deadlines import BaseDeadline
 
 __all__ = [
     "Deadline",
@@ -29,53 +28,11 @@ _background: Final[set[asyncio.Task[object]]] = set()
 """The event loop has only weak references to its tasks."""
 
 
-class Deadline:
+class Deadline(BaseDeadline):
     """The end of a wait; None as ``timeout_s`` is a wait without an end."""
 
-    def __init__(self, timeout_s: float | None, what: str, path: str) -> None:
-        self._what = what
-        self._path = path
-        self._timeout_s = timeout_s
-        self._end_s: float | None = None
-        if timeout_s is not None:
-            self._end_s = asyncio.get_running_loop().time() + timeout_s
-
-    def left_s(self) -> float | None:
-        """Return the seconds that are left; None if there is no end.
-
-        Raises:
-            DeadlineError: the time is over.
-        """
-        if self._end_s is None:
-            return None
-        left_s = self._end_s - asyncio.get_running_loop().time()
-        if left_s <= 0:
-            raise self.error()
-        return left_s
-
-    @contextmanager
-    def of_call(self) -> Iterator[float]:
-        """Yield the time limit of a call of the client; 0.0 if there is no end.
-
-        The call is in the ``with`` block. If the time ends during the call, the error names what
-        the program waits for, not this request: the program does not know the znodes of a recipe.
-        And if this request was not sent, an earlier one of the recipe may have been applied.
-
-        Raises:
-            DeadlineError: the time is over.
-        """
-        left_s = self.left_s()
-        try:
-            yield left_s or 0.0
-        except DeadlineError as late:
-            if left_s is None:
-                raise
-            raise self.error("; the server has not replied") from late
-
-    def error(self, addition: str = "") -> DeadlineError:
-        """Return the error for the end of the time; ``addition`` is the end of its text."""
-        detail = f"not done within {self._timeout_s:g} s{addition}"
-        return DeadlineError(self._what, self._path, detail)
+    def _now_s(self) -> float:
+        return asyncio.get_running_loop().time()
 
 
 async def is_set_within(event: Event, timeout_s: float | None) -> bool:

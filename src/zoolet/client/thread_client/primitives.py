@@ -1,17 +1,16 @@
 """What recipes need of threads: events, time limits, timers, work in the background.
 
 `asyncio_client/primitives.py` has the same names for asyncio; both are written by hand. This module
-imports the client's errors only.
+imports what both clients share of a time limit only.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Event
 from typing import Any
 
-from zoolet.client.errors import DeadlineError
+from zoolet.client.deadlines import BaseDeadline
 
 __all__ = [
     "Deadline",
@@ -25,51 +24,20 @@ __all__ = [
 ]
 
 
-class Deadline:
+class Deadline(BaseDeadline):
     """The end of a wait; None as ``timeout_s`` is a wait without an end."""
 
-    def __init__(self, timeout_s: float | None, what: str, path: str) -> None:
-        self._what = what
-        self._path = path
-        self._timeout_s = timeout_s
-        self._end_s = None if timeout_s is None else time.monotonic() + timeout_s
+    def _now_s(self) -> float:
+        return time.monotonic()
 
     def left_s(self) -> float | None:
-        """Return the seconds that are left; None if there is no end.
+        """Return the seconds that are left, as a time that a lock can wait; None without an end.
 
         Raises:
             DeadlineError: the time is over.
         """
-        if self._end_s is None:
-            return None
-        left_s = self._end_s - time.monotonic()
-        if left_s <= 0:
-            raise self.error()
-        return min(left_s, threading.TIMEOUT_MAX)
-
-    @contextmanager
-    def of_call(self) -> Iterator[float]:
-        """Yield the time limit of a call of the client; 0.0 if there is no end.
-
-        The call is in the ``with`` block. If the time ends during the call, the error names what
-        the program waits for, not this request: the program does not know the znodes of a recipe.
-        And if this request was not sent, an earlier one of the recipe may have been applied.
-
-        Raises:
-            DeadlineError: the time is over.
-        """
-        left_s = self.left_s()
-        try:
-            yield left_s or 0.0
-        except DeadlineError as late:
-            if left_s is None:
-                raise
-            raise self.error("; the server has not replied") from late
-
-    def error(self, addition: str = "") -> DeadlineError:
-        """Return the error for the end of the time; ``addition`` is the end of its text."""
-        detail = f"not done within {self._timeout_s:g} s{addition}"
-        return DeadlineError(self._what, self._path, detail)
+        left_s = super().left_s()
+        return None if left_s is None else min(left_s, threading.TIMEOUT_MAX)
 
 
 def is_set_within(event: Event, timeout_s: float | None) -> bool:
