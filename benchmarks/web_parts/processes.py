@@ -26,9 +26,9 @@ class Web(NamedTuple):
     url: str
     pid: int
 
-    def resident_mb(self) -> float:
-        """Return the resident memory of the process, in MB."""
-        return servers.Running(0, self.pid, 0).usage().resident_mb
+    def usage(self) -> servers.Usage:
+        """Return what the process has used."""
+        return servers.Running(0, self.pid, 0).usage()
 
     def tree_url(self) -> str:
         """Return the URL of the wide znode."""

@@ -18,10 +18,10 @@ def measure(children: int, _seconds: float) -> Mapping[str, float]:
     """Return the figures of one round."""
     with wide_server(children) as server, chromium() as browser:
         with web(server.port) as page:
-            empty_mb = page.resident_mb()
+            empty_mb = page.usage().resident_mb
             first_s, ours_mb, ours = _open(browser, page.tree_url(), f"{children:,} children")
             again_s, _, _ = _open(browser, page.tree_url(), f"{children:,} children")
-            filled_mb = page.resident_mb()
+            filled_mb = page.usage().resident_mb
         with Client(f"127.0.0.1:{server.port}") as zk, _all_at_once(zk) as url:
             all_s, theirs_mb, theirs = _open(browser, url, "")
     return {

@@ -14,7 +14,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks import servers
 from benchmarks.native import start_load
 from benchmarks.web_parts.processes import WIDE, Web, web, wide_server
 from zoolet.client import Client
@@ -43,10 +42,10 @@ def measure(children: int, seconds: float) -> Mapping[str, float]:
     with wide_server(children) as server:
         with web(server.port) as page:
             alone = _load(server.port, seconds)
-            before = servers.Running(0, page.pid, 0).usage()
+            before = page.usage()
             with _loading(page, server.port) as loaded:
                 beside = _load(server.port, seconds)
-            used_s = servers.Running(0, page.pid, 0).usage().cpu_s - before.cpu_s
+            used_s = page.usage().cpu_s - before.cpu_s
         if not loaded:
             raise RuntimeError("the page did not load the list once during the load")
         with _busy(used_s / len(loaded)):

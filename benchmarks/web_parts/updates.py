@@ -97,7 +97,7 @@ def measure(children: int, seconds: float) -> Mapping[str, float]:
             tabs = [_open(browser, page) for _ in range(TABS)]
             written = _write(zk, seconds)
             time.sleep(_LATE_S)
-            used_mb = page.resident_mb()
+            used_mb = page.usage().resident_mb
             seen = [[(int(a), b) for a, b in tab.evaluate("window.seen")] for tab in tabs]
         finally:
             streams.stop.set()

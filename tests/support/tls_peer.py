@@ -8,6 +8,9 @@ import ssl
 from tests.support.served import Echo, Served
 from zoolet.server.sockets.admission import AcceptedSocket
 
+READ_BYTES = 1 << 18
+"""What both event loops read at once."""
+
 
 class TlsPeer:
     """The client's side of a TLS connection, over buffers.

@@ -313,13 +313,10 @@ class SnapshotParser:
         self._position = reader.position
 
     def _count_children(self) -> Iterator[bool]:
-        number = 0
-        for part in self.tree.directories.parts:
-            for path in part:
-                self.tree.count_children(path)
-                number += 1
-                if number % STEP_ZNODES == 0:
-                    yield True
+        for number, path in enumerate(self.tree.directories, 1):
+            self.tree.count_children(path)
+            if number % STEP_ZNODES == 0:
+                yield True
 
 
 def _count(number: int) -> int:

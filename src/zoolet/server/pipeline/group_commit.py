@@ -183,14 +183,14 @@ class GroupCommit:
         """
         if self._write_unlocked is None or batch.audited:
             return False
-        records = batch.records.getvalue()
-        file = self._log.file_for(len(records))
+        size_bytes = len(batch.records)
+        file = self._log.file_for(size_bytes)
         if file is None or file.writable_fd is None:
             return False
         done = functools.partial(self._written, file.path)
-        if not self._write_unlocked(file.writable_fd, records, done):
+        if not self._write_unlocked(file.writable_fd, batch.records.getvalue(), done):
             return False
-        self._log.count_written(len(records))
+        self._log.count_written(size_bytes)
         return True
 
     def _written(self, path: Path, failure: Exception | None, took_s: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.support.loops import LOOPS, RunOnLoop, runner, until
+from tests.support.loops import RunOnLoop, until
 from zoolet.server.common.stats import ServerStats
 from zoolet.server.sockets.admission import AcceptedSocket, Admission, Limits
 from zoolet.server.sockets.idle_connections import CONNECTIONS_PER_STEP, IdleConnections
@@ -361,11 +361,6 @@ def read_up_to(client: socket.socket, size_bytes: int) -> int:
             break
         read_bytes += len(data)
     return read_bytes
-
-
-@pytest.fixture(params=sorted(LOOPS))
-def run(request: pytest.FixtureRequest) -> RunOnLoop:
-    return runner(request.param)
 
 
 def test_a_client_that_reads_64_mib_at_10_kb_a_second_stays(run: RunOnLoop) -> None:

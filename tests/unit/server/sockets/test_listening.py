@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
-import trustme
 
-from tests.support.loops import LOOPS, RunOnLoop, count_descriptors, reset, runner, until
+from tests.support.loops import RunOnLoop, count_descriptors, reset, until
 from tests.support.served import (
     UNLIMITED,
     Served,
@@ -27,22 +26,10 @@ from zoolet.server.sockets.listening import ACCEPTS_PER_ITERATION
 from zoolet.server.sockets.tls_transport import TlsTransport
 
 
-@pytest.fixture(params=sorted(LOOPS))
-def run(request: pytest.FixtureRequest) -> RunOnLoop:
-    return runner(request.param)
-
-
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO)
     return caplog
-
-
-@pytest.fixture(scope="module")
-def tls() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    return context
 
 
 @pytest.fixture

@@ -9,28 +9,11 @@ import ssl
 import pytest
 import trustme
 
-from tests.support.loops import LOOPS, RunOnLoop, reset, runner, until
+from tests.support.loops import RunOnLoop, reset, until
 from tests.support.served import UNLIMITED, Served, count_when_warm, echoed, is_closed
 from zoolet.server.sockets.admission import Limits
 
 NOT_TLS = [bytes([first]) for first in range(256) if first != 22]
-
-
-@pytest.fixture(params=sorted(LOOPS))
-def run(request: pytest.FixtureRequest) -> RunOnLoop:
-    return runner(request.param)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
 
 
 async def until_empty(served: Served) -> None:

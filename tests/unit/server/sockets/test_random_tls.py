@@ -5,26 +5,10 @@ import random
 import ssl
 
 import pytest
-import trustme
 
-from tests.support.loops import LOOPS, RunOnLoop, runner, until
-from tests.support.tls_peer import Recorded, Recorder, TlsPeer
+from tests.support.loops import RunOnLoop, until
+from tests.support.tls_peer import READ_BYTES, Recorded, Recorder, TlsPeer
 from zoolet.server.sockets.tls_transport import PIECE_BYTES, RECORD_BYTES
-
-READ_BYTES = 1 << 18
-"""What both event loops read at once."""
-
-
-@pytest.fixture(params=sorted(LOOPS))
-def run(request: pytest.FixtureRequest) -> RunOnLoop:
-    return runner(request.param)
-
-
-@pytest.fixture(scope="module")
-def tls() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    return context
 
 
 class RandomConnection:

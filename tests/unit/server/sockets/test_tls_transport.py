@@ -10,28 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import trustme
 
-from tests.support.loops import LOOPS, RunOnLoop, reset, runner, until
+from tests.support.loops import RunOnLoop, reset, until
 from tests.support.served import count_when_warm
-from tests.support.tls_peer import Recorded, Recorder, TlsPeer
+from tests.support.tls_peer import READ_BYTES, Recorded, Recorder, TlsPeer
 from zoolet.server.sockets.tls_transport import PIECE_BYTES, RECORD_BYTES, TlsTransport
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
-READ_BYTES = 1 << 18
-"""What both event loops read at once."""
-
-
-@pytest.fixture(params=sorted(LOOPS))
-def run(request: pytest.FixtureRequest) -> RunOnLoop:
-    return runner(request.param)
-
-
-@pytest.fixture(scope="module")
-def tls() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    return context
 
 
 async def until_lost(protocol: Recorder) -> None:
