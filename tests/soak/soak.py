@@ -120,14 +120,15 @@ def _text(
     starved_ms: int,
 ) -> str:
     lines = []
-    for title, counted in counts.items():
-        lines.append(f"{title}:")
-        lines += [f"  {count:7,} {name}" for name, count in sorted(counted.items())]
-    lines.append(f"this machine ran nothing of it for {starved_ms / 1000:.1f} s")
-    for title, found in problems:
+    # The problems come first: some places show only the beginning of a failed test's text.
+    for title, found in sorted(problems, key=lambda one: not one[1]):
         lines.append(f"{title}: {len(found) or 'no'} problem{'s' * (len(found) != 1)}")
         lines += [f"  {cut_middle(one, _SHOWN_CHARACTERS)}" for one in found[:SHOWN]]
         if len(found) > SHOWN:
             lines.append(f"  ... and {len(found) - SHOWN} more")
+    for title, counted in counts.items():
+        lines.append(f"{title}:")
+        lines += [f"  {count:7,} {name}" for name, count in sorted(counted.items())]
+    lines.append(f"this machine ran nothing of it for {starved_ms / 1000:.1f} s")
     lines.append(f"seed {seed}: {'FAILED' if any(found for _, found in problems) else 'passed'}")
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def run(program: str) -> list[str]:
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_connections_need_no_openssl(loop: str) -> None:
     if loop == "uvloop":
-        pytest.importorskip("uvloop")
+        pytest.importorskip("uvloop", exc_type=ImportError)
     program = ECHO + (ON_ASYNCIO if loop == "asyncio" else ON_UVLOOP)
     assert run(f"{program}print('ssl' in sys.modules, '_ssl' in sys.modules)") == [
         "hello",
@@ -69,7 +69,7 @@ except RuntimeError as error:
 @pytest.mark.parametrize("module", ["asyncio", "ssl", "uvloop"])
 def test_what_is_imported_before_stays(module: str) -> None:
     if module == "uvloop":
-        pytest.importorskip("uvloop")
+        pytest.importorskip("uvloop", exc_type=ImportError)
     program = f"""
 import sys, {module}
 from zoolet.process import openssl

@@ -70,8 +70,10 @@ class InlineWorker:
         self._run = _Run(options, self._fail, errors, lost_at)
         self._failure: BaseException | None = None
 
-    def run(self, timeout_s: float) -> None:
+    def run(self, timeout_s: float) -> list[str]:
         """Run all jobs that can start, in this thread, also those that become ready meanwhile.
+
+        Returns the name of the job of each attempt that ended, in the order of their ends.
 
         Raises:
             JobsDoNotEndError: jobs still wait or run after ``timeout_s``.
@@ -88,6 +90,7 @@ class InlineWorker:
             run.stop(0)
         if self._failure is not None:
             raise self._failure
+        return run.executor.ended_names
 
     def _watch(self, timeout_s: float) -> None:
         """End the executor's loop when nothing is left to do, or when the worker is lost."""
@@ -143,10 +146,11 @@ class _Run(WorkerRun):
 
 
 class _Losing:
-    """Passes the progress of jobs on, until the worker is lost."""
+    """Passes the progress of jobs on, until the worker is lost, and notes which attempts ended."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+        self.ended_names: list[str] = []
         self.is_lost = threading.Event()
 
     def begun(self, name: str) -> None:
@@ -163,6 +167,7 @@ class _Losing:
 
     def ended(self, name: str, outcome: Outcome, took_s: float) -> None:
         if not self.is_lost.is_set():
+            self.ended_names.append(name)
             self._observer.ended(name, outcome, took_s)
 
     def returned(self, names: Sequence[str]) -> None:
@@ -191,6 +196,7 @@ class InlineExecutor(ThreadExecutor):
     ) -> None:
         super().__init__(attempter, observer)
         self.is_lost = observer.is_lost
+        self.ended_names = observer.ended_names
         self._queue = queue
         self._errors = errors
         self._lost_at = lost_at

@@ -104,9 +104,10 @@ class QueueTester:
             JobsDoNotEndError: jobs still wait or run after ``timeout_s``.
         """
         before = self._done()
-        self._worker().run(timeout_s)
+        # Several jobs may end in the same ms, so the times alone do not give the order.
+        places = {name: place for place, name in enumerate(self._worker().run(timeout_s))}
         ended = [self.dispatcher.job(name) for name in self._done() - before]
-        return sorted(ended, key=lambda job: (job.finished_ms or 0, job.started_ms or 0, job.name))
+        return sorted(ended, key=lambda job: (job.finished_ms or 0, places.get(job.name, 0)))
 
     def fail_next(self, error: BaseException | None = None, *, attempts: int = 1) -> None:
         """Let the next attempts fail with ``error``, instead of running their tasks.
