@@ -1,11 +1,11 @@
 """The children of a znode: their paths in order of creation, and counts of them."""
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-NAMES_PER_PIECE: Final = 512
-"""The number of entries of a list whose names are in one piece. They are encoded at once."""
+if TYPE_CHECKING:
+    from zoolet.state_machine.name_pieces import NamePieces
 
 _SHORT_LIST: Final = 64
 """From a list of at most this length, a deleted child is removed immediately."""
@@ -40,11 +40,8 @@ class Directory:
         is_counted: whether the znode's Stat in ``Tree.records`` contains the current values.
         listing: the encoded names of the children, as in a getChildren reply; None if no client
             has asked for them since the last change. A long list has ``pieces`` instead.
-        pieces: the encoded names of a long list, in pieces. Piece ``n`` has the names of the
-            entries from ``n * NAMES_PER_PIECE``, up to the entries of the next piece, without
-            those in ``gone``. New children come behind the last piece, so the pieces stay valid;
-            this list only grows. None if no client has asked for the names since a child was last
-            deleted, or took its old place.
+        pieces: the encoded names of a long list, in pieces; None if no client has asked for them,
+            or if many children were deleted since then.
         rest: the encoded names of a long list behind its last piece; None if no client has asked
             for the names since the last change.
     """
@@ -75,7 +72,7 @@ class Directory:
         self.pzxid: i64 = pzxid
         self.is_counted = True
         self.listing: bytes | None = None
-        self.pieces: list[bytes] | None = None
+        self.pieces: NamePieces | None = None
         self.rest: bytes | None = None
 
     def add(self, path: str, size_bytes: i64) -> None:
@@ -86,7 +83,7 @@ class Directory:
         gone = self.gone
         if gone is not None and path in gone:
             gone.remove(path)
-            self.pieces = None
+            self._change_pieces(path)
             self.gone_bytes -= len(path)
             if not gone:
                 self.gone = None
@@ -101,8 +98,14 @@ class Directory:
             self.entries.remove(path)
         else:
             self._note_gone(path)
-        self.listing = self.pieces = self.rest = None
+            self._change_pieces(path)
+        self.listing = self.rest = None
         self.grow(-1, -size_bytes)
+
+    def _change_pieces(self, path: str) -> None:
+        pieces = self.pieces
+        if pieces is not None and not pieces.change(path):
+            self.pieces = None
 
     def _note_gone(self, path: str) -> None:
         gone = self.gone

@@ -17,7 +17,8 @@ from zoolet.model.acl import AclList
 from zoolet.model.codes import ErrorCode, OpCode
 from zoolet.model.errors import RequestError
 from zoolet.state_machine import access
-from zoolet.state_machine.directory import NAMES_PER_PIECE, Directory
+from zoolet.state_machine.directory import Directory
+from zoolet.state_machine.name_pieces import NAMES_PER_PIECE, NamePieces
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import write_names
 from zoolet.wire.jute import write_acl_entries, write_ustring
@@ -92,7 +93,8 @@ class NamesOfChildren(EncodingSteps):
     """The names of many children, and the bytes ``behind`` them.
 
     The pieces and the rest of the directory are used and completed. So replies that are encoded at
-    the same time share the work and the bytes, and so do later replies until a child is deleted.
+    the same time share the work and the bytes, and so do later replies, except for the pieces that
+    have changed.
     """
 
     def __init__(self, directory: Directory, behind: bytes) -> None:
@@ -102,10 +104,12 @@ class NamesOfChildren(EncodingSteps):
         self._gone = directory.copy_gone()
         pieces = directory.pieces
         if pieces is None:
-            pieces = directory.pieces = []
-        # If a child is deleted, the directory gets a new list, and this list stays valid for the
-        # replies that have it.
-        self._pieces = pieces
+            pieces = directory.pieces = NamePieces()
+        # After a change, the directory gets other lists, and these lists stay right for the replies
+        # that have them.
+        self._pieces = pieces.valid
+        self._earlier = pieces.earlier
+        self._changed = pieces.changed
         self._entries = directory.entries
         self._num_entries: i64 = len(self._entries)
         self._position: i64 = 0
@@ -121,22 +125,35 @@ class NamesOfChildren(EncodingSteps):
         self._use_pieces()
         start: i64 = self._position
         end: i64 = min(start + NAMES_PER_PIECE, self._num_entries)
-        names = self._entries[start:end]
-        if self._gone:
-            names = [path for path in names if path not in self._gone]
-        write_names(self._writer, names)
-        encoded = self._writer.getvalue()
-        self._writer = BytesWriter()
+        encoded = self._encoded(start, end)
         self._position = end
         if end - start == NAMES_PER_PIECE:
             self._pieces.append(encoded)
             self._add_part(encoded)
             return False
         directory = self._directory
-        if directory.pieces is self._pieces and len(directory.entries) == self._num_entries:
+        pieces = directory.pieces
+        is_current = pieces is not None and pieces.valid is self._pieces
+        if is_current and len(directory.entries) == self._num_entries:
             directory.rest = encoded
         self._end(encoded)
         return True
+
+    def _encoded(self, start: i64, end: i64) -> bytes:
+        """Return the encoded names of these entries, which are those of one piece or of the rest.
+
+        An earlier piece is used if it has not changed: a check takes a fifth of the time.
+        """
+        names = self._entries[start:end]
+        number: i64 = start // NAMES_PER_PIECE
+        is_whole = end - start == NAMES_PER_PIECE
+        if is_whole and number < len(self._earlier) and self._changed.isdisjoint(names):
+            return self._earlier[number]
+        if self._gone:
+            names = [path for path in names if path not in self._gone]
+        writer = BytesWriter()
+        write_names(writer, names)
+        return writer.getvalue()
 
     def _end(self, rest: bytes) -> None:
         self._add_part(rest)

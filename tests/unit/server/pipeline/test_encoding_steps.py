@@ -12,7 +12,7 @@ from zoolet.server.pipeline.encoding_steps import (
     NamesOfChildren,
 )
 from zoolet.state_machine.access import hide_digests
-from zoolet.state_machine.directory import NAMES_PER_PIECE
+from zoolet.state_machine.name_pieces import NAMES_PER_PIECE
 from zoolet.state_machine.tree import Tree
 from zoolet.wire.jute import Reader, pack_acl
 
@@ -121,10 +121,13 @@ def test_the_pieces_of_a_list_are_kept_when_children_are_created() -> None:
     assert len(names_in(whole(after))) == 4 * NAMES_PER_PIECE
     kept = family.tree.directories["/d"].pieces
     assert kept is not None
-    assert len(kept) == 4
+    pieces = kept.valid
+    assert len(pieces) == 4
     for steps, num_pieces in ((before, 3), (after, 4)):
         parts = steps.parts()
-        assert all(part is piece for part, piece in zip(parts[1:], kept[:num_pieces], strict=False))
+        assert all(
+            part is piece for part, piece in zip(parts[1:], pieces[:num_pieces], strict=False)
+        )
         assert len(parts) == num_pieces + len((b"count", b"rest", b"behind"))
 
 
@@ -168,18 +171,30 @@ def test_a_list_that_has_changed_meanwhile_is_not_kept_as_the_newest(change: str
 
 
 @pytest.mark.parametrize("is_put_back", [False, True])
-def test_the_pieces_of_a_list_are_dropped_when_a_child_is_deleted_or_takes_its_old_place(
+def test_one_piece_is_encoded_again_when_a_child_is_deleted_or_takes_its_old_place(
     is_put_back: bool,
 ) -> None:
-    family = Family(2 * NAMES_PER_PIECE)
-    directory = family.tree.directories["/d"]
+    family = Family(4 * NAMES_PER_PIECE)
     if is_put_back:
-        family.remove("n7")
-    whole(family.listed())
-    assert directory.pieces is not None
+        family.remove("n700")
+    before = family.listed()
+    whole(before)
     change = family.add if is_put_back else family.remove
-    change("n7")
-    assert family.tree.directories["/d"].pieces is None
+    change("n700")
+    after = family.listed()
+    assert set(names_in(whole(after))) == family.children
+    pairs = zip(before.parts()[1:5], after.parts()[1:5], strict=True)
+    assert [old is new for old, new in pairs] == [True, False, True, True]
+
+
+def test_the_pieces_of_a_list_are_dropped_after_many_deletions() -> None:
+    family = Family(12 * NAMES_PER_PIECE)
+    whole(family.listed())
+    directory = family.tree.directories["/d"]
+    for number in range(1001):
+        assert directory.pieces is not None
+        family.remove(f"n{2 * number}")
+    assert directory.pieces is None
     assert set(names_in(whole(family.listed()))) == family.children
 
 

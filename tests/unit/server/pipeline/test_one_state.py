@@ -12,7 +12,7 @@ from zoolet.server.pipeline.encoding_steps import (
     NamesOfChildren,
     ReadPart,
 )
-from zoolet.state_machine.directory import NAMES_PER_PIECE
+from zoolet.state_machine.name_pieces import NAMES_PER_PIECE
 from zoolet.state_machine.rules import Rules
 from zoolet.state_machine.tree import Tree
 from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
