@@ -1,6 +1,7 @@
 """The secure port: TLS with and without clients' certificates, and ACLs that name them."""
 
 import sys
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -318,9 +319,16 @@ def test_the_shell_names_why_there_is_no_session(
 def test_only_a_server_with_tls_loads_openssl(
     certificates: Certificates, tmp_path: Path, *, has_tls: bool
 ) -> None:
-    port = ReservedPort()
+    port, admin = ReservedPort(), ReservedPort()
     settings = settings_of(certificates, port.number, "none") if has_tls else {}
+    settings |= {
+        "admin.enableServer": "true",
+        "admin.serverPort": str(admin.number),
+    }
     with ServerProcess(tmp_path / "server", settings) as server:
         assert server.ask("srvr")
+        url = f"http://127.0.0.1:{admin.number}/commands/stats"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.read()
         maps = Path(f"/proc/{server.pid}/maps").read_text()
     assert any("libcrypto" in line or "/_ssl." in line for line in maps.splitlines()) is has_tls

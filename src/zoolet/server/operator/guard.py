@@ -25,7 +25,8 @@ from zoolet.server.common.disk_thread import DiskThread
 from zoolet.server.common.reloaded import Reloaded
 from zoolet.server.logs.log_limiter import LogLimiter
 from zoolet.server.operator.http import Exchange, Page, Request, Response, Upload, text
-from zoolet.server.operator.roles import Role, Users, read_users
+from zoolet.server.operator.roles import Role
+from zoolet.server.operator.users import Users, read_users
 
 if TYPE_CHECKING:
     from zoolet.server.common.stats import ServerStats

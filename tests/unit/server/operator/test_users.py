@@ -10,7 +10,8 @@ from zoolet.passwords.hashes import PasswordHash, hash_of
 from zoolet.server.common.errors import ServerError
 from zoolet.server.operator import admin
 from zoolet.server.operator.http import Request
-from zoolet.server.operator.roles import Role, read_users
+from zoolet.server.operator.roles import Role
+from zoolet.server.operator.users import read_users
 
 SALT = base64.b64encode(bytes(16)).decode()
 DIGEST = base64.b64encode(bytes(32)).decode()
