@@ -71,8 +71,7 @@ async def _queues(request: Request) -> Response:
             for name in (queue["name"] for queue in value["queues"])
         },
         "_titles": _TITLES,
-        "_next": start + QUEUES_AT_ONCE,
-        "_previous": max(0, start - QUEUES_AT_ONCE),
+        "_count": QUEUES_AT_ONCE,
     }
     return answer(request, "jobs/queues.html", value)
 
