@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.soak.history import History, Standing
 from tests.soak.processes import EXECUTORS, WorkerProcess
 from tests.soak.runs import Run
-from tests.soak.starvation import Lateness
+from tests.soak.starvation import LATENESS_FACTOR, Lateness
 
 LIMIT_MS = 5000
 SETTLE_MS = 3000
@@ -21,8 +21,6 @@ SETTLE_MS = 3000
 SEEN_EVERY_MS = 2000
 """A process that was not seen for this long has ended."""
 STEP_MS = 500
-LATENESS_FACTOR = 2
-"""A process that lost the processor needs time to take up its work."""
 _FOREVER = 1 << 62
 
 

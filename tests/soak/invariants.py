@@ -4,14 +4,16 @@ The functions are pure: they get what happened and look at no server, process or
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.soak.history import History, Standing
 from tests.soak.plan import KINDS, BatchPlan, JobPlan
+from tests.soak.processes import EXECUTORS
 from tests.soak.runs import Run
+from tests.soak.starvation import LATENESS_FACTOR, Lateness
 
 UNSTARTED_KINDS = frozenset({"missing task", "broken data"})
 """Their attempts fail before the task is called, and are counted all the same."""
@@ -20,9 +22,12 @@ DISTURBED = re.compile(r"was lost|SIGKILL|watcher was killed|cancelled|expired")
 SKEW_MS = 50
 """A run is written and a txn is logged by two processes, each with its own reading of the clock."""
 WINDOW_SHARE = 25
-"""A kill may come between "the task starts" and the first line that the task writes. So one attempt
-without a line is no proof, but more than one for this number of kills is. If the reply to "the task
-starts" is lost or late, because of a fault of the connection or a freeze, this time is longer."""
+"""If the reply to "the task starts" is lost or late, because of a fault of the connection or a
+freeze, a kill may come long after it, and before the first line that the task writes. So one
+attempt without a line is no proof, but more than one for this number of kills is."""
+START_MS = 200
+"""A kill may also come between a record of "the task starts" and the first line. Up to six threads
+and processes have their turns in this time, and each may wait for `LATE_MS` without a notice."""
 
 _MOVES = {
     "": {"unowned", "deferred"},
@@ -43,6 +48,8 @@ class Facts:
         plans: the batches that were submitted, by name.
         results: how often a follower got each job of a batch.
         kills: how many times processes with tasks were killed or frozen, or lost replies.
+        ended_ms: when the process of a worker was killed or ended, by worker id.
+        lateness: how long this machine ran nothing of the soak test.
     """
 
     history: History
@@ -50,6 +57,8 @@ class Facts:
     plans: Mapping[str, BatchPlan]
     results: Mapping[str, Counter[str]]
     kills: int = 0
+    ended_ms: Mapping[str, int] = field(default_factory=dict)
+    lateness: Lateness = field(default_factory=lambda: Lateness([]))
 
     @property
     def jobs(self) -> dict[int, JobPlan]:
@@ -118,11 +127,16 @@ def committed_once(facts: Facts) -> list[str]:
 
 
 class Charge(NamedTuple):
-    """An attempt that was counted: when, of which job, and the error that came with it."""
+    """An attempt that was counted: when, of which job, and the error that came with it.
+
+    Its worker had recorded at ``running_ms`` that the task starts; None if it had not.
+    """
 
     at_ms: int
     name: str
     error: str
+    worker: str
+    running_ms: int | None
 
 
 def attempts_started(facts: Facts) -> list[str]:
@@ -130,12 +144,18 @@ def attempts_started(facts: Facts) -> list[str]:
     problems: list[str] = []
     charges: dict[int, list[Charge]] = {}
     for name, standings in facts.history.jobs.items():
+        running_ms: int | None = None
         for before, now in zip([None, *standings], standings, strict=False):
             counted = now.attempts - (0 if before is None else before.attempts)
             problems += _wrong_charge(name, before, now, counted)
             if counted > 0:
-                charge = Charge(now.at_ms, name, "".join(now.errors[-1:]))
+                worker = "" if before is None else before.worker or ""
+                charge = Charge(now.at_ms, name, "".join(now.errors[-1:]), worker, running_ms)
                 charges.setdefault(now.job_id, []).append(charge)
+            if now.state != "RUNNING":
+                running_ms = None
+            elif running_ms is None:
+                running_ms = now.at_ms
     unstarted = _unstarted(facts, charges)
     return problems + (unstarted if len(unstarted) > 1 + facts.kills // WINDOW_SHARE else [])
 
@@ -151,22 +171,42 @@ def _wrong_charge(name: str, before: Standing | None, now: Standing, counted: in
 
 
 def _unstarted(facts: Facts, charges: dict[int, list[Charge]]) -> list[str]:
-    """Return the first charge of each job before which its task had not started often enough."""
+    """Return the first charge of each job before which its task had not started often enough.
+
+    Charges of tasks that were about to start are left out, up to one for each executor.
+    """
     plans = facts.jobs
     found = []
+    about_to_start: dict[tuple[str, int], list[str]] = defaultdict(list)
     for job_id, charged in charges.items():
         if job_id in plans and plans[job_id].kind in UNSTARTED_KINDS:
             continue
         started = [run.started_ms for run in facts.runs.get(job_id, ())]
-        for number, charge in enumerate(sorted(charged), 1):
+        needed = 0
+        for charge in sorted(charged, key=lambda one: one.at_ms):
             had_started = sum(start <= charge.at_ms + SKEW_MS for start in started)
-            if had_started < number:
-                found.append(
-                    f"{charge.name} was charged attempt {number}, and its task had started"
-                    f" {had_started} times: {charge.error}"
-                )
+            if had_started > needed:
+                needed += 1
+                continue
+            text = (
+                f"{charge.name} was charged attempt {needed + 1}, and its task had started"
+                f" {had_started} times: {charge.error}"
+            )
+            end_ms = min(charge.at_ms, facts.ended_ms.get(charge.worker, charge.at_ms))
+            if not _was_about_to_start(facts, charge, end_ms):
+                found.append(text)
                 break
-    return found
+            about_to_start[charge.worker, end_ms].append(text)
+    too_many = (texts for texts in about_to_start.values() if len(texts) > EXECUTORS)
+    return [*found, *(text for texts in too_many for text in texts)]
+
+
+def _was_about_to_start(facts: Facts, charge: Charge, end_ms: int) -> bool:
+    """Say whether a worker or a task's process was killed just after the start was recorded."""
+    if charge.running_ms is None:
+        return False
+    late_ms = facts.lateness.between(charge.running_ms, end_ms)
+    return end_ms - charge.running_ms <= START_MS + LATENESS_FACTOR * late_ms
 
 
 def ended_as_planned(facts: Facts) -> list[str]:

@@ -97,6 +97,7 @@ class WorkerProcess:
         kind: the name of its kind; "" for those of the queue without features.
         expected_statuses: exit statuses that a fault of ours leads to; empty: it must not end.
         stop_asked_ms: when it was asked to stop.
+        killed_ms: when it was killed.
         ended_ms: when its end was seen.
         frozen: while it, or an executor of it, was stopped by SIGSTOP.
     """
@@ -109,6 +110,7 @@ class WorkerProcess:
         self.log_path = home / "logs" / tag
         self.expected_statuses: tuple[int, ...] = ()
         self.stop_asked_ms: int | None = None
+        self.killed_ms: int | None = None
         self.ended_ms: int | None = None
         self.frozen = Windows()
         self._home = home
@@ -153,6 +155,7 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it by kill -9."""
         self.expected_statuses += (-signal.SIGKILL,)
+        self.killed_ms = self.killed_ms or now_ms()
         self.send(signal.SIGKILL)
 
     def stacks(self) -> str:

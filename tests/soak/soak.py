@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from tests.soak.faults import WEIGHTS, Faults
 from tests.soak.feature_users import FeatureUsers
-from tests.soak.history import read_histories
+from tests.soak.history import History, read_histories
 from tests.soak.idleness import Interval, Observed, idle_executors
 from tests.soak.invariants import Facts, all_checks
 from tests.soak.plan import FaultStream
 from tests.soak.processes import ROOT, now_ms
 from tests.soak.runs import read_runs
+from tests.soak.starvation import LATENESS_FACTOR
 from tests.soak.users import Users, check_stored_results
 from tests.soak.world import World
 from zoolet.jobs import Dispatcher
@@ -74,7 +75,9 @@ def soak(home: Path, seed: int, seconds: float, workers: int = 2) -> Report:
     kills = sum(count for name, count in faults.counts.items() if _HIDES_STARTS.search(name))
     kills += world.restarts
     problems = [("while it ran", world.problems)]
-    problems += all_checks(Facts(history, runs, users.planned, users.results, kills))
+    ends = _ends_of_workers(world, history)
+    facts = Facts(history, runs, users.planned, users.results, kills, ends, lateness)
+    problems += all_checks(facts)
     away = [Interval(w.begin_ms, w.end_ms or until_ms) for w in world.unreachable.all]
     observed = Observed(history, runs, world.workers, away, world.last_seen_ms, lateness, until_ms)
     problems.append(("idle executors", idle_executors(observed)))
@@ -84,7 +87,8 @@ def soak(home: Path, seed: int, seconds: float, workers: int = 2) -> Report:
     problems += features.problems(histories)
     counted = {"faults": faults.counts, "jobs": kinds, "users": users.counts}
     counted |= {"features": features.stage.counts, "in all": counts}
-    text = _text(seed, problems, counted, world.starvation.total_ms())
+    options = f"--seed {seed} --seconds {seconds:g} --workers {workers}"
+    text = _text(options, problems, counted, world.starvation.total_ms())
     return Report(text, [one for _, found in problems for one in found])
 
 
@@ -105,7 +109,7 @@ def _wait_for_end(world: World, users: Users) -> None:
     deadline = time.monotonic() + END_S
     while not users.wait(time.monotonic() + 1):
         late_s = (world.starvation.total_ms() - late_ms) / 1000
-        if time.monotonic() > deadline + 2 * late_s:
+        if time.monotonic() > deadline + LATENESS_FACTOR * late_s:
             world.problem(
                 f"{END_S:.0f} s after the last fault these batches have not ended:"
                 f" {users.outstanding}"
@@ -113,14 +117,22 @@ def _wait_for_end(world: World, users: Users) -> None:
             break
 
 
+def _ends_of_workers(world: World, history: History) -> dict[str, int]:
+    """Return when workers were killed, or their end was seen, by worker id."""
+    ended_ms = {one.pid: one.killed_ms or one.ended_ms for one in world.workers}
+    ends = {worker: ended_ms.get(life.pid) for worker, life in history.workers.items()}
+    return {worker: end_ms for worker, end_ms in ends.items() if end_ms is not None}
+
+
 def _text(
-    seed: int,
+    options: str,
     problems: list[tuple[str, list[str]]],
     counts: dict[str, Counter[str]],
     starved_ms: int,
 ) -> str:
-    lines = []
-    # The problems come first: some places show only the beginning of a failed test's text.
+    count = sum(len(found) for _, found in problems)
+    # The seed and the problems come first: some places show only the beginning of a test's text.
+    lines = [f"python -m tests.soak {options}: {f'{count} problems' if count else 'passed'}"]
     for title, found in sorted(problems, key=lambda one: not one[1]):
         lines.append(f"{title}: {len(found) or 'no'} problem{'s' * (len(found) != 1)}")
         lines += [f"  {cut_middle(one, _SHOWN_CHARACTERS)}" for one in found[:SHOWN]]
@@ -130,5 +142,4 @@ def _text(
         lines.append(f"{title}:")
         lines += [f"  {count:7,} {name}" for name, count in sorted(counted.items())]
     lines.append(f"this machine ran nothing of it for {starved_ms / 1000:.1f} s")
-    lines.append(f"seed {seed}: {'FAILED' if any(found for _, found in problems) else 'passed'}")
     return "\n".join(lines)

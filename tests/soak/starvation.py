@@ -16,6 +16,8 @@ SLEEP_MS = 50
 WORK_MS = 5
 LATE_MS = 30
 """Below this, being late is what any busy machine does."""
+LATENESS_FACTOR = 2
+"""A process that lost the processor needs time to take up its work."""
 
 _PROGRAM = f"""
 import time

@@ -18,7 +18,7 @@ from tests.soak.invariants import (
     one_place,
 )
 from tests.soak.plan import BatchPlan, FaultStream, JobPlan, JobStream
-from tests.soak.processes import Window, Windows
+from tests.soak.processes import EXECUTORS, Window, Windows
 from tests.soak.runs import Run
 from tests.soak.starvation import Lateness
 
@@ -97,12 +97,64 @@ def test_a_result_that_is_not_committed_once_is_found(found: Facts) -> None:
 
 
 def test_attempts_that_never_started_are_found() -> None:
-    """One may come from a kill just before the task writes its line; two may not."""
+    """One may come from a lost reply to the record of the start; two may not."""
     lost = replace(facts(UNOWNED, OWNED, RETURNED), runs={})
     assert attempts_started(lost) == []
     other = [replace(found, job_id=2) for found in (UNOWNED, OWNED, RETURNED)]
     jobs = lost.history.jobs | {NAME.replace("1", "2"): other}
     assert len(attempts_started(replace(lost, history=History(jobs)))) == 2
+
+
+RUNNING = replace(OWNED, at_ms=110, state="RUNNING")
+LOST = replace(RETURNED, at_ms=2500)
+
+
+@pytest.mark.parametrize(
+    ("standings", "killed_ms", "late", "is_found"),
+    [
+        ((UNOWNED, OWNED, RUNNING, LOST), 300, [], False),
+        ((UNOWNED, OWNED, RUNNING, replace(RUNNING, at_ms=250), LOST), 300, [], False),
+        ((UNOWNED, OWNED, RUNNING, LOST), 500, [], True),
+        ((UNOWNED, OWNED, RUNNING, replace(RUNNING, at_ms=450), LOST), 500, [], True),
+        ((UNOWNED, OWNED, RUNNING, LOST), 500, [(300, 100)], False),
+        ((UNOWNED, OWNED, RUNNING, LOST), 500, [(9000, 100)], True),
+        ((UNOWNED, OWNED, LOST), 300, [(300, 100)], True),
+        ((UNOWNED, OWNED, RUNNING, LOST), None, [(300, 100)], True),
+        ((UNOWNED, OWNED, RUNNING, replace(LOST, at_ms=300)), None, [], False),
+    ],
+)
+@pytest.mark.parametrize("count", [EXECUTORS, EXECUTORS + 1])
+def test_tasks_that_were_about_to_start_may_be_charged(
+    standings: tuple[Standing, ...],
+    killed_ms: int | None,
+    late: list[tuple[int, int]],
+    is_found: bool,
+    count: int,
+) -> None:
+    """A kill just after the record of the start comes before the task writes its line.
+
+    No more tasks are about to start than the worker has executors.
+    """
+    jobs = {f"{NAME}{n}": [replace(one, job_id=n) for one in standings] for n in range(count)}
+    ends = {} if killed_ms is None else {WORKER: killed_ms}
+    lost = replace(facts(), history=History(jobs), runs={}, ended_ms=ends)
+    found = attempts_started(replace(lost, lateness=Lateness(late)))
+    assert len(found) == (count if is_found or count > EXECUTORS else 0)
+
+
+def test_a_start_that_was_not_written_does_not_hide_the_next_one() -> None:
+    second = (replace(OWNED, at_ms=600, attempts=1), replace(RETURNED, at_ms=700, attempts=2))
+    jobs = {
+        f"{NAME}{n}": [
+            replace(one, job_id=n)
+            for one in (UNOWNED, OWNED, RUNNING, replace(RETURNED, at_ms=200), *second)
+        ]
+        for n in range(2)
+    }
+    lost = replace(facts(), history=History(jobs), runs={}, ended_ms={WORKER: 1000})
+    assert len(attempts_started(lost)) == 2
+    runs = {n: [Run(n, "r", "w0-1", 650)] for n in range(2)}
+    assert attempts_started(replace(lost, runs=runs)) == []
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.soak.processes import (
     now_ms,
     plain_kind,
 )
-from tests.soak.starvation import Starvation
+from tests.soak.starvation import LATENESS_FACTOR, Starvation
 from tests.support.proxy import Proxy
 from tests.support.signing import write_keys
 from zoolet.testing import ServerProcess
@@ -195,7 +195,7 @@ class World:
     def _ran_ms(self, since_ms: int) -> int:
         """Return how long ago this was, without the time in which this machine ran others."""
         late_ms = self.starvation.frozen().between(since_ms, now_ms())
-        return now_ms() - since_ms - 2 * late_ms
+        return now_ms() - since_ms - LATENESS_FACTOR * late_ms
 
     def _look_for_processes(self) -> None:
         ended = {w.tag: w for w in self.workers if w.ended_ms is not None}
