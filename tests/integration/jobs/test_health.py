@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ from tests.support.jobs import ROOT, TIMEOUT_S, WorkerProcess, next_result, numb
 from tests.support.notify import ServiceManager
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.jobs import Dispatcher
+from zoolet.jobs.worker.health import WorkerHealth
+from zoolet.jobs.worker.health_server import HealthServer
 from zoolet.testing import ServerProcess
 
 StartWorker = Callable[..., WorkerProcess]
+PROBES = 50
 
 
 @pytest.fixture
@@ -50,6 +54,24 @@ def ask(port: int, path: str) -> tuple[int, str]:
         return reply.status, json.loads(reply.read())["reason"]
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_a_probe_gets_a_reply_in_one_piece(is_good: bool) -> None:
+    """A worker may be killed between two pieces, and the client would get the first one."""
+    health = WorkerHealth("ready", is_live=is_good, is_ready=is_good, reason="")
+    server = HealthServer(lambda: health, 0)
+    try:
+        for _ in range(PROBES):
+            with socket.create_connection(("127.0.0.1", server.server_port), WAIT_S) as connection:
+                connection.sendall(b"GET /live HTTP/1.0\r\n\r\n")
+                first = connection.recv(1 << 16)
+                assert connection.recv(1 << 16) == b""
+            status, body = first.split(b"\r\n", 1)[0], first.partition(b"\r\n\r\n")[2]
+            assert status.split()[1] == (b"200" if is_good else b"503")
+            assert json.loads(body)["is_live"] is is_good
+    finally:
+        server.close()
 
 
 def test_probes_and_the_status_file_follow_the_worker(

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tests.soak.features.base import ASYNC, BUSY, Feature, Found
 from tests.soak.processes import WorkerProcess
@@ -45,11 +46,7 @@ class LongRunningWorkers(Feature):
 
     def _probe(self, worker: WorkerProcess, port: int, path: str) -> None:
         try:
-            url = f"http://127.0.0.1:{port}/{path}"
-            with urllib.request.urlopen(url, timeout=_LIMIT_S) as reply:
-                health = json.load(reply)
-        except urllib.error.HTTPError as error:
-            health = json.load(error)
+            health = _answer(f"http://127.0.0.1:{port}/{path}")
         except OSError:
             # It has just ended, or it is frozen.
             self.count("probes without an answer")
@@ -76,3 +73,14 @@ class LongRunningWorkers(Feature):
             for pid, count in runs.items()
             if count > JOBS
         )
+
+
+def _answer(url: str) -> dict[str, Any]:
+    """Return the answer to a probe, whatever its status is."""
+    try:
+        reply = urllib.request.urlopen(url, timeout=_LIMIT_S)
+    except urllib.error.HTTPError as error:
+        reply = error
+    with reply:
+        found: dict[str, Any] = json.load(reply)
+    return found

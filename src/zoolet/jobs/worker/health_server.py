@@ -6,6 +6,8 @@ endpoint is for probes in the same host or network. It has limits instead of fea
 - A client has `REQUEST_LIMIT_S` for its request, and the connection is closed after the reply.
 - More than `CONNECTIONS_MOST` connections at the same time are closed without a reply.
 
+Invariant: a probe gets a whole reply or none, also if the worker is killed.
+
 This module imports other modules of its package.
 """
 
@@ -78,6 +80,8 @@ class HealthServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_LIMIT_S
+    wbufsize = 1 << 16
+    """The size of the output buffer, in bytes: a reply is sent in one piece, not two."""
     server: HealthServer
     server_version = "zoolet-worker"
     sys_version = ""
