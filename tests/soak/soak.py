@@ -88,7 +88,7 @@ def soak(home: Path, seed: int, seconds: float, workers: int = 2) -> Report:
     counted = {"faults": faults.counts, "jobs": kinds, "users": users.counts}
     counted |= {"features": features.stage.counts, "in all": counts}
     options = f"--seed {seed} --seconds {seconds:g} --workers {workers}"
-    text = _text(options, problems, counted, world.starvation.total_ms())
+    text = report_text(options, problems, counted, world.starvation.total_ms())
     return Report(text, [one for _, found in problems for one in found])
 
 
@@ -124,15 +124,16 @@ def _ends_of_workers(world: World, history: History) -> dict[str, int]:
     return {worker: end_ms for worker, end_ms in ends.items() if end_ms is not None}
 
 
-def _text(
+def report_text(
     options: str,
     problems: list[tuple[str, list[str]]],
     counts: dict[str, Counter[str]],
     starved_ms: int,
 ) -> str:
-    count = sum(len(found) for _, found in problems)
-    # The seed and the problems come first: some places show only the beginning of a test's text.
-    lines = [f"python -m tests.soak {options}: {f'{count} problems' if count else 'passed'}"]
+    """Return the text of a report; ``options`` are those that repeat the run."""
+    state = "FAILED" if any(found for _, found in problems) else "passed"
+    # The seed and the problems come first: some places show only the beginning of it.
+    lines = [f"python -m tests.soak {options}: {state}"]
     for title, found in sorted(problems, key=lambda one: not one[1]):
         lines.append(f"{title}: {len(found) or 'no'} problem{'s' * (len(found) != 1)}")
         lines += [f"  {cut_middle(one, _SHOWN_CHARACTERS)}" for one in found[:SHOWN]]

@@ -82,7 +82,10 @@ class Lateness:
         self._longest = max((late_ms for _, late_ms in late), default=0)
 
     def between(self, begin_ms: int, end_ms: int) -> int:
-        """Return the most that it may have been; what overlaps counts as a whole."""
+        """Return the most that it may have been; what overlaps counts as a whole.
+
+        It is 0 if the end is before the begin.
+        """
         first = bisect_left(self._ends, begin_ms)
-        last = min(len(self._ends), bisect_right(self._ends, end_ms + self._longest))
+        last = max(first, bisect_right(self._ends, end_ms + self._longest))
         return self._sums[last] - self._sums[first]

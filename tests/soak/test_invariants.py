@@ -275,6 +275,7 @@ def test_lateness_counts_what_overlaps() -> None:
     assert late.between(900, 1000) == 100
     assert late.between(3500, 4000) == 2000
     assert late.between(7100, 8000) == 0
+    assert late.between(8000, 900) == 0
 
 
 # --- The plan
