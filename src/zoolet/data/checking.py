@@ -1,15 +1,18 @@
 """Checks of a data directory: of each file, and of the state that a server would start with."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from zoolet.data.directory_reader import state_of
 from zoolet.data.json_form import is_log
+from zoolet.model.txns import Txn
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import DataDirectories, by_zxid
 from zoolet.storage.recovery import hides_nothing
+from zoolet.storage.repeated_txns import is_too_late
 from zoolet.storage.snapshots import read_snapshot
 from zoolet.storage.txn_log import read_records
 
@@ -73,31 +76,49 @@ def _check_snapshot(path: Path) -> Finding:
 
 def _check_log(path: Path, next_zxid: int | None) -> Finding:
     """Check a log; ``next_zxid`` is the zxid of the next log, None if there is none."""
-    count, first, last = 0, 0, 0
+    found = _Txns()
     try:
         with Disk().open(path) as log:
             try:
                 for _, txn in read_records(path, log):
-                    count, last = count + 1, txn.header.zxid
-                    first = first or last
+                    found.add(txn)
             except DamagedFileError as error:
-                if not hides_nothing(log, error.offset, last, next_zxid):
-                    return Finding(False, f"{error} Before it: {_range(count, first, last)}.")
+                if not hides_nothing(log, error.offset, found.last, next_zxid):
+                    return Finding(False, f"{error} Before it: {found}.")
                 does = "truncates the log there" if next_zxid is None else "passes over it"
                 return Finding(
                     True,
-                    f"{path}: {_range(count, first, last)}. At byte {error.offset} begins a write"
+                    f"{path}: {found}. At byte {error.offset} begins a write"
                     f" that was never finished: a starting server {does}",
                 )
     except StorageError as error:
-        return Finding(False, f"{error} Before it: {_range(count, first, last)}.")
+        return Finding(False, f"{error} Before it: {found}.")
     except OSError as error:
         return Finding(False, f"{path}: {error.strerror}.")
-    return Finding(True, f"{path}: {_range(count, first, last)}")
+    return Finding(True, f"{path}: {found}")
 
 
-def _range(count: int, first: int, last: int) -> str:
-    return f"{count} txns, 0x{first:x} to 0x{last:x}" if count else "no txn"
+@dataclass(slots=True)
+class _Txns:
+    """The txns of a log: their number, the first and the highest zxid, and how many come again."""
+
+    count: int = 0
+    first: int = 0
+    last: int = 0
+    again: int = 0
+
+    def add(self, txn: Txn) -> None:
+        if is_too_late(txn, self.last):
+            self.again += 1
+            return
+        self.count, self.last = self.count + 1, txn.header.zxid
+        self.first = self.first or self.last
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "no txn"
+        again = f", and {self.again} txns again" if self.again else ""
+        return f"{self.count} txns, 0x{self.first:x} to 0x{self.last:x}{again}"
 
 
 def _check_whole(directories: DataDirectories) -> Finding:

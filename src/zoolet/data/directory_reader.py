@@ -12,6 +12,7 @@ from zoolet.storage.disk import Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError, StorageError
 from zoolet.storage.files import VERSION_DIRECTORY, DataDirectories, by_zxid
 from zoolet.storage.recovery import ALL, AsOf, Recovery, hides_nothing, recover
+from zoolet.storage.repeated_txns import RepeatedTxns
 from zoolet.storage.snapshots import read_snapshot
 from zoolet.storage.txn_log import read_records
 
@@ -116,11 +117,13 @@ class LoggedTxn(NamedTuple):
 
 
 def txns_in(directories: DataDirectories) -> Iterator[LoggedTxn]:
-    """Yield every txn of every log, oldest first; ends at an unfinished write of the newest log.
+    """Yield every txn of every log once, in order; ends at an unfinished write of the newest log.
 
-    Raises DamagedFileError at any other damage that may hide a txn.
+    Raises DamagedFileError at any other damage that may hide a txn, and StorageError at a txn that
+    is out of order.
     """
     logs = by_zxid(Disk().list_names(directories.logs), "log")
+    repeated = RepeatedTxns(Disk(), [(zxid, directories.logs / name) for zxid, name in logs])
     last_zxid = 0
     for number, (_, name) in enumerate(logs, 1):
         path = directories.logs / name
@@ -128,7 +131,10 @@ def txns_in(directories: DataDirectories) -> Iterator[LoggedTxn]:
         with Disk().open(path) as log:
             try:
                 for offset, txn in read_records(path, log):
-                    last_zxid = txn.header.zxid
+                    zxid = txn.header.zxid
+                    if zxid <= last_zxid and repeated.includes(path, offset, txn, last_zxid):
+                        continue
+                    last_zxid = zxid
                     yield LoggedTxn(path, offset, txn)
             except DamagedFileError as error:
                 if not hides_nothing(log, error.offset, last_zxid, next_zxid):

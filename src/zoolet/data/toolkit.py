@@ -111,7 +111,7 @@ def chop(path: Path, data: bytes, zxid: int) -> tuple[Path, int]:
                 break
             new_path = path.with_name(f"{path.name}.chopped{zxid}")
             return _write_new(new_path, data[:offset]), kept
-        kept, last_zxid = kept + 1, txn.header.zxid
+        kept, last_zxid = kept + 1, max(last_zxid, txn.header.zxid)  # txns may be there again
     if last_zxid == zxid and kept:
         raise StorageError(f"{path} ends with the zxid 0x{zxid:x}: there is nothing to cut off.")
     raise StorageError(f"{path} does not contain the zxid 0x{zxid:x}: name a zxid of this log.")

@@ -4,10 +4,12 @@ Two histories may use the same zxids, so zxids alone prove nothing. The time in 
 random or time-based ids of sessions are different in every history.
 """
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from zoolet.state_machine.machine import StateMachine
 from zoolet.storage.disk import Disk
+from zoolet.storage.errors import DamagedFileError
 from zoolet.storage.files import DataDirectories, by_zxid
 from zoolet.storage.txn_log import read_records
 from zoolet.wire.txns import encode_txn
@@ -32,19 +34,21 @@ class LastTxn(NamedTuple):
 def last_txn(disk: Disk, directories: DataDirectories, zxid: int) -> LastTxn:
     """Return the txn with this zxid, which is the last one of a data directory.
 
-    Raises DamagedFileError and OSError.
+    The caller has recovered this state, so bytes that are no txn are an unfinished write. Raises
+    OSError.
     """
     payload: bytes | None = None
     before = 0
     for _, name in reversed(by_zxid(disk.list_names(directories.logs), "log")):
         path = directories.logs / name
-        with disk.open(path) as log:
+        with disk.open(path) as log, suppress(DamagedFileError):
             for _, txn in read_records(path, log):
                 if txn.header.zxid < zxid:
                     before = max(before, txn.header.zxid)
                 elif txn.header.zxid == zxid:
                     payload = encode_txn(txn)
-        if payload is None or before:
+        # A log that contains earlier txns again may be newer than the log with the last txn.
+        if payload is not None and before:
             break
     if payload is None:
         return LastTxn(zxid, None, 0)

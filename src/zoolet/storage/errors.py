@@ -25,3 +25,12 @@ class DamagedFileError(StorageError):
         self.path = path
         self.offset = offset
         self.reason = reason
+
+
+def ways_on(directory: Path, zxid: int) -> str:
+    """Return what the user can do if the logs in a directory cannot be read after ``zxid``."""
+    return (
+        "Restore an undamaged copy; or, to start without the data that cannot be read, run: zoolet"
+        f" data restore {directory.parent} --as-of 0x{zxid:x} --to NEWDIR, and set dataDir in"
+        " zoo.cfg to NEWDIR. Nothing was changed."
+    )

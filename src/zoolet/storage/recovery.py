@@ -5,25 +5,25 @@ offset and what the user can do. The only exception is a torn tail of the newest
 write, whose txns were never acknowledged. The tail is saved in a separate file before it is cut
 off. Recovery passes over damage that hides no txn: the torn tail of an older log, if the next log
 has the next txn (``may_pass_over``), and a snapshot whose txns are in an older snapshot and the
-logs.
+logs. It also passes over txns that the logs contain again (``RepeatedTxns``).
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from zoolet.model.codes import OpCode
 from zoolet.model.learner import epoch_of
 from zoolet.model.txns import Txn
 from zoolet.state_machine.machine import StateMachine
 from zoolet.state_machine.sessions import SessionTable
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import READ_BLOCK_BYTES, Disk, ReadableFile
-from zoolet.storage.errors import DamagedFileError, StorageError
+from zoolet.storage.errors import DamagedFileError, StorageError, ways_on
 from zoolet.storage.files import TORN, DataDirectories, by_zxid
 from zoolet.storage.later_changes import has_later_changes
 from zoolet.storage.open_acls import OpenAcls
 from zoolet.storage.placement import check_logs_have_snapshot, check_placement
+from zoolet.storage.repeated_txns import RepeatedTxns
 from zoolet.storage.snapshots import Snapshot, read_snapshot
 from zoolet.storage.txn_log import end_of_data, is_torn, may_pass_over, read_records
 
@@ -65,8 +65,6 @@ class AsOf(NamedTuple):
 
 
 ALL = AsOf()
-
-_ERROR: Final = OpCode.ERROR.value
 
 PASSED_OVER = "ignoring a snapshot that cannot be read"
 """The beginning of a note about a damaged snapshot."""
@@ -171,7 +169,7 @@ def _check_damaged(
             raise StorageError(
                 f"{errors[name]} The logs in {directories.logs} end at zxid 0x{zxid:x}:"
                 f" at most 0x{snapshot_zxid - zxid:x} txns are lost."
-                f" {_ways_on(directories.logs, zxid)}"
+                f" {ways_on(directories.logs, zxid)}"
             )
 
 
@@ -204,17 +202,21 @@ def _replay(
     before = [zxid for zxid, _ in logs if zxid <= machine.zxid + 1]
     start_zxid = before[-1] if before else 0
     wanted = [(zxid, name) for zxid, name in logs if zxid >= start_zxid]
-    replayed = 0
+    repeated = RepeatedTxns(disk, [(zxid, directory / name) for zxid, name in logs])
+    replayed = last_zxid = 0
     has_limit = as_of.is_limit
     for position, (_, name) in enumerate(wanted):
         path = directory / name
         is_newest = position == len(wanted) - 1
-        offset = last_zxid = 0
+        offset = 0
         with disk.open(path) as log:
             try:
                 for offset, txn in read_records(path, log):
                     zxid = txn.header.zxid
-                    _check_order(path, offset, txn, last_zxid, machine.zxid)
+                    if zxid <= last_zxid and repeated.includes(
+                        path, offset, txn, last_zxid, machine.zxid
+                    ):
+                        continue
                     last_zxid = zxid
                     if has_limit and not as_of.includes(txn):
                         return replayed
@@ -231,7 +233,8 @@ def _replay(
                     _torn_tail(disk, path, log, error, machine.zxid, wanted[position + 1 :])
                 )
         if is_newest:
-            _end_log(disk, path, offset, is_empty=not last_zxid)
+            _end_log(disk, path, offset, is_empty=not offset)
+    notes += repeated.notes()
     return replayed
 
 
@@ -254,7 +257,7 @@ def _torn_tail(
             error.offset,
             error.reason,
             f"At most the data after this byte is lost: {log.size_bytes - error.offset}"
-            f" bytes of this file and {len(newer)} newer logs. {_ways_on(path.parent, zxid)}",
+            f" bytes of this file and {len(newer)} newer logs. {ways_on(path.parent, zxid)}",
         ) from error
     if newer:
         return f"passing over an unfinished write: {error}"
@@ -285,32 +288,12 @@ def _end_log(disk: Disk, path: Path, last_offset: int, *, is_empty: bool) -> Non
         disk.truncate(path, end)
 
 
-def _ways_on(directory: Path, zxid: int) -> str:
-    """Return what the user can do if a log cannot be read to its end."""
-    return (
-        "Restore an undamaged copy; or, to start without the data that cannot be read, run: zoolet"
-        f" data restore {directory.parent} --as-of 0x{zxid:x} --to NEWDIR, and set dataDir in"
-        " zoo.cfg to NEWDIR. Nothing was changed."
-    )
-
-
-def _check_order(path: Path, offset: int, txn: Txn, last_zxid: int, applied_zxid: int) -> None:
-    """Check the order; only the txn of a request that Apache could not read may repeat a zxid."""
-    zxid = txn.header.zxid
-    if zxid < last_zxid or (zxid == last_zxid and txn.header.type != _ERROR):
-        raise StorageError(
-            f"{path}: at byte {offset}: the txn 0x{zxid:x} is out of order: it comes after the txn"
-            f" 0x{last_zxid:x}."
-            f" {_ways_on(path.parent, applied_zxid)}"
-        )
-
-
 def _check_gap(path: Path, offset: int, zxid: int, last_zxid: int) -> None:
     """Check that no zxid is missing within an epoch, which is the upper half of the zxid."""
     if zxid != last_zxid + 1 and epoch_of(zxid) == epoch_of(last_zxid):
         raise StorageError(
             f"{path}: at byte {offset}: the txn 0x{zxid:x} comes after 0x{last_zxid:x}: the txns"
-            f" between them are missing. {_ways_on(path.parent, last_zxid)}"
+            f" between them are missing. {ways_on(path.parent, last_zxid)}"
         )
 
 

@@ -109,7 +109,9 @@ def truncate(
     try:
         as_of = AsOf(zxid=zxid, snapshot_zxid=_exact_snapshot_zxid(disk, directories, zxid))
         recovery = recover(disk, directories, session_bucket_ms, as_of)
-        _find_cut(disk, directories, zxid)
+        kept = recovery.snapshot_zxid
+        snapshot_zxid = _NO_SNAPSHOT if kept is None else kept
+        _find_cuts(disk, directories, zxid, snapshot_zxid)
     except StorageError as error:
         raise CannotTruncateError(str(error)) from error
     if recovery.machine.zxid != zxid:
@@ -117,14 +119,7 @@ def truncate(
             f"{directories.snapshots} does not contain the state of zxid 0x{zxid:x}; the nearest"
             f" one before it is 0x{recovery.machine.zxid:x}"
         )
-    kept_zxid = recovery.snapshot_zxid
-    _begin(
-        disk,
-        directories,
-        _TRUNCATE,
-        zxid=zxid,
-        snapshot_zxid=_NO_SNAPSHOT if kept_zxid is None else kept_zxid,
-    )
+    _begin(disk, directories, _TRUNCATE, zxid=zxid, snapshot_zxid=snapshot_zxid)
     return recovery
 
 
@@ -213,8 +208,9 @@ def _cut(disk: Disk, directories: DataDirectories, marker: _Marker) -> None:
     names = by_zxid(disk.list_names(snapshots), "snapshot")
     newer = [name for zxid, name in names if zxid > marker.snapshot_zxid]
     _move(disk, newer, snapshots, _folder(snapshots, marker.number))
-    cut = _find_cut(disk, directories, marker.zxid)
-    if cut is not None:
+    # The newest log first, so that its end has the name of a log. Another log has an end only if
+    # logs contain txns again.
+    for cut in reversed(_find_cuts(disk, directories, marker.zxid, marker.snapshot_zxid)):
         _copy_end(disk, cut, _folder(logs, marker.number))
         disk.truncate(cut.path, cut.offset)
     newer = [name for zxid, name in by_zxid(disk.list_names(logs), "log") if zxid > marker.zxid]
@@ -229,21 +225,38 @@ class _Cut(NamedTuple):
     name_of_end: str
 
 
-def _find_cut(disk: Disk, directories: DataDirectories, zxid: int) -> _Cut | None:
-    """Return the log that contains txns up to ``zxid`` and bytes after them; None if none does."""
+def _find_cuts(
+    disk: Disk, directories: DataDirectories, zxid: int, snapshot_zxid: int
+) -> list[_Cut]:
+    """Return the logs that contain txns up to ``zxid`` and bytes after them, oldest first.
+
+    Only the logs count that recovery reads after the snapshot of ``snapshot_zxid``.
+    """
     logs = by_zxid(disk.list_names(directories.logs), "log")
-    begun = [name for first_zxid, name in logs if first_zxid <= zxid]
-    if not begun:
-        return None
-    path = directories.logs / begun[-1]
+    begun = [(first_zxid, name) for first_zxid, name in logs if first_zxid <= zxid]
+    needed = [first_zxid for first_zxid, _ in begun if first_zxid <= snapshot_zxid + 1]
+    found = (
+        _find_cut(disk, directories.logs / name, zxid, is_newest=name == begun[-1][1])
+        for _, name in begun[max(0, len(needed) - 1) :]
+    )
+    return [cut for cut in found if cut is not None]
+
+
+def _find_cut(disk: Disk, path: Path, zxid: int, *, is_newest: bool) -> _Cut | None:
+    """Return where the part of a log after ``zxid`` begins; None if there is no such part."""
     with disk.open(path) as log:
         try:
             for offset, txn in read_records(path, log):
                 if txn.header.zxid > zxid:
-                    return _Cut(path, offset, log_name(txn.header.zxid))
+                    name = log_name(txn.header.zxid) if is_newest else _torn_name(path, offset)
+                    return _Cut(path, offset, name)
         except DamagedFileError as error:
-            return _Cut(path, error.offset, f"{TORN}{path.name}.{error.offset}")
+            return _Cut(path, error.offset, _torn_name(path, error.offset)) if is_newest else None
     return None
+
+
+def _torn_name(path: Path, offset: int) -> str:
+    return f"{TORN}{path.name}.{offset}"
 
 
 def _copy_end(disk: Disk, cut: _Cut, folder: Path) -> None:

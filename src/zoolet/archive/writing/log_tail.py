@@ -224,7 +224,7 @@ class LogTail:
                     read_file_header(path, log.read_at(0, LOG_HEADER_BYTES))
                 if syncs:
                     _sync(path)
-                yield from self._records_in(path, log, offset)
+                yield from self._records_in(path, log, offset, self._zxid if syncs else 0)
         except FileNotFoundError:
             raise MovedError from None
         except DamagedFileError as error:
@@ -236,9 +236,9 @@ class LogTail:
             raise
 
     def _records_in(
-        self, path: Path, log: ReadableFile, offset: int
+        self, path: Path, log: ReadableFile, offset: int, zxid: int
     ) -> Iterator[tuple[int, EncodedTxn]]:
-        window_bytes, zxid = _WINDOW_BYTES, self._zxid
+        window_bytes = _WINDOW_BYTES
         while offset < log.size_bytes:
             window = log.read_at(offset, window_bytes)
             at = 0
@@ -246,13 +246,14 @@ class LogTail:
                 while (record := record_at(window, at)) is not None:
                     yield offset + at, record
                     at += len(record.encoded)
-                    zxid = record.zxid
+                    zxid = max(zxid, record.zxid)  # a log may contain txns again
             except DamagedRecordError as error:
-                self._check_end(path, log, offset + at, zxid, str(error))
+                self._check_end(path, log, offset + at, zxid or self._zxid, str(error))
                 return
             if at == 0:
                 if offset + window_bytes >= log.size_bytes:
-                    self._check_end(path, log, offset, zxid, "a record is cut short")
+                    reason = "a record is cut short"
+                    self._check_end(path, log, offset, zxid or self._zxid, reason)
                     return
                 window_bytes *= 4  # a record larger than the window
             else:
