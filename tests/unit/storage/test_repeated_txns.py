@@ -13,6 +13,7 @@ from zoolet.archive.writing.log_tail import Attached, LogTail, Position
 from zoolet.data.checking import check, check_file
 from zoolet.data.directory_reader import state_of, txns_in
 from zoolet.data.toolkit import chop
+from zoolet.ensemble.stopped_data import read_stopped_data
 from zoolet.model import requests
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import ErrorCode, OpCode
@@ -80,6 +81,7 @@ def assert_passed_over(writer: Writer, directories: DataDirectories | None = Non
     assert_same(recovery.machine, writer.machine)
     assert [note for note in recovery.notes if note.startswith(NOTE)]
     assert before == {path: path.read_bytes() for path in place.logs.glob("log.*")}
+    assert_same(read_stopped_data(DISK, place).machine, writer.machine)
     zxids = [txn.header.zxid for _, _, txn in txns_in(place)]
     assert zxids == sorted(set(zxids))
     assert zxids[-1] == writer.machine.zxid
