@@ -181,7 +181,10 @@ class Endpoints:
         connection = accepted.connection = Connection(self._processor, accepted)
         # Connection has the methods of asyncio.Protocol, but does not inherit from this class.
         protocol = cast("asyncio.Protocol", connection)
-        return protocol if self._wrap_protocol is None else self._wrap_protocol(protocol)
+        if self._wrap_protocol is not None:
+            return self._wrap_protocol(protocol)
+        connection.bypass_transport(accepted.socket)
+        return protocol
 
     def _count_refused(self, count: int) -> None:
         self._processor.stats.connections_rejected += count

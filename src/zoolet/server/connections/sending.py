@@ -19,6 +19,7 @@ from zoolet.server.operator.four_letter_words import failure
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
 
     from zoolet.server.operator.answers import Answer
 
@@ -56,6 +57,9 @@ class SendingSide(Receiver):
         self.answered_long: i32 = 0
         self.unconfirmed_bytes = 0
         self._transport: asyncio.Transport | None = None
+        # The transport's socket; None if only the transport can write to it, as with TLS.
+        self._socket: socket.socket | None = None
+        self._may_be_buffered = False
         self._out: BytesWriter | None = None
         # None for most clients, because they read everything without delay.
         self._unsent: Unsent | None = None
@@ -67,6 +71,13 @@ class SendingSide(Receiver):
     def peer(self) -> str:
         """The client's address and port, as Apache ZooKeeper writes them."""
         return f"/{format_address(self.address, self.port)}" if self.address else "a new connection"
+
+    def bypass_transport(self, sock: "socket.socket") -> None:
+        """Write to the socket of the transport itself while no bytes wait in the transport.
+
+        The caller calls this before the connection opens. A connection with TLS ignores it.
+        """
+        self._socket = sock
 
     # --- Implemented by the receiving side
 
@@ -144,9 +155,27 @@ class SendingSide(Receiver):
             self._add_unsent(hold.parts())
 
     def _give(self, transport: "asyncio.Transport", data: bytes) -> None:
-        """Write bytes to the transport."""
+        """Write bytes to the socket, or to the transport if bytes wait there.
+
+        For a frame, the system call of a socket takes 4.5 µs with Python's socket and 4.9 µs with
+        uvloop's transport.
+        """
         self.unconfirmed_bytes += len(data)
-        transport.write(data)
+        sock = self._socket
+        if sock is None:
+            transport.write(data)
+            return
+        if self._may_be_buffered:
+            self._may_be_buffered = transport.get_write_buffer_size() > 0
+        sent = 0
+        if not self._may_be_buffered:
+            try:
+                sent = sock.send(data)
+            except OSError:
+                sent = 0  # The transport waits, or it closes the connection for the same error.
+        if sent < len(data):
+            self._may_be_buffered = True
+            transport.write(memoryview(data)[sent:])
 
     def _add_unsent(self, parts: list[bytes]) -> None:
         """Add bytes to ``_unsent``; begin to send them if ``_unsent`` had none."""
