@@ -133,10 +133,17 @@ def of_mypyc() -> list[Extension]:
 
 
 def written_in_c() -> list[Extension]:
-    """Return the extension that is written in C (docs/decisions/0118-writer-thread.md)."""
-    if sys.platform != "linux":
-        return []  # elsewhere, no event descriptor reports the end of a write
-    return [Extension("zoolet.storage.writer_thread", ["src/zoolet/storage/writer_thread.c"])]
+    """Return the extensions that are written in C (docs/decisions/0118 and 0120)."""
+    names = ["state_machine.record_table"]
+    if sys.platform == "linux":  # elsewhere, no event descriptor reports the end of a write
+        names.append("storage.writer_thread")
+    sources = [Path("src/zoolet", *name.split(".")).with_suffix(".c") for name in names]
+    return [
+        Extension(
+            f"zoolet.{name}", [str(source)], depends=list(map(str, source.parent.glob("*.h")))
+        )
+        for name, source in zip(names, sources, strict=True)
+    ]
 
 
 def compiled_modules() -> list[Extension]:

@@ -91,9 +91,8 @@ def read_stopped_data(disk: Disk, directories: DataDirectories) -> StoppedData:
         )
     notes = [f"{path} is damaged, and is not copied" for path in damaged]
     logs: list[FilePart] = []
-    largest_bytes = max(
-        (len(record) for record in recovery.machine.tree.records.values()), default=0
-    )
+    records = recovery.machine.tree.records
+    largest_bytes = max((len(records[path]) for path in records), default=0)
     names = by_zxid(disk.list_names(directories.logs), "log")
     if not names and recovery.machine.zxid:
         notes.append(

@@ -99,14 +99,14 @@ class PathTable(Generic[V]):
         if i64(len(part)) != num_before:
             self._count_added()
 
-    def setdefault(self, path: str, value: V) -> V:
-        """Return the value of a path; if the path is missing, add it with ``value``."""
+    def add(self, path: str, value: V) -> bool:
+        """Add a path, and return True; do nothing and return False if the table has it."""
         part = self._part_of(path)
-        num_before: i64 = len(part)
-        found = part.setdefault(path, value)
-        if i64(len(part)) != num_before:
-            self._count_added()
-        return found
+        if path in part:
+            return False
+        part[path] = value
+        self._count_added()
+        return True
 
     def pop(self, path: str) -> V | None:
         """Remove a path and return its value; None if the table does not have the path."""
@@ -185,6 +185,9 @@ class PathTable(Generic[V]):
             yield from part.values()
 
     # --- Memory
+
+    def fetch_ahead(self, data: bytes, position: int) -> None:
+        """Do nothing: only the table in C can tell the processor what to load (record_table.c)."""
 
     def shrink(self) -> None:
         """Reduce parts to the memory that their entries need, in one step of a limited length.

@@ -18,12 +18,7 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
-from zoolet.big_endian.buffers import (
-    BytesWriter,
-    read_i64_be,
-    write_i32_be,
-    write_i64_be,
-)
+from zoolet.big_endian.buffers import BytesWriter, read_i64_be, write_i32_be, write_i64_be
 from zoolet.model import paths
 from zoolet.model.acl import OPEN_ACL, READ_ONLY_ACL, AclList
 from zoolet.model.codes import ErrorCode
@@ -51,6 +46,11 @@ from zoolet.state_machine.znode import (
     write_names,
 )
 
+try:
+    from zoolet.state_machine.record_table import RecordTable
+except ImportError:  # it is only in the compiled build
+    from zoolet.state_machine.tables import PathTable as RecordTable  # type: ignore[assignment]
+
 _NO_NAMES: Final = bytes(4)
 _LONG_RECORD_BYTES: Final = 4096
 
@@ -76,7 +76,8 @@ class Tree:
     """
 
     def __init__(self) -> None:
-        self.records: PathTable[bytes] = PathTable()
+        self.records = RecordTable()
+        self._find_record = self.records.get  # every read calls it; looking up its name takes long
         self.directories: PathTable[Directory] = PathTable()
         self.acls: PathTable[StoredAcl] = PathTable()
         self.acl_table = AclTable()
@@ -111,7 +112,7 @@ class Tree:
             if path in self._uncounted_long:
                 self._count_children(path, self.directories[path])
                 del self._uncounted_long[path]
-        return self.records.get(path)
+        return self._find_record(path)
 
     def all_records(self) -> dict[str, bytes]:
         """Return a new dict with all paths and up-to-date records, parents before children."""
@@ -360,7 +361,7 @@ class Tree:
         created = directory.created + 1 if parent_cversion == -1 else parent_cversion
         is_ephemeral = owner != 0 and OwnerKind.of(owner) is OwnerKind.SESSION
         record = new_record(data, owner if is_ephemeral else 0, zxid, time_ms)
-        exists = self.records.setdefault(path, record) is not record
+        exists = not self.records.add(path, record)
         if not exists:
             directory.add(path, data_length(record))
             if acl is not OPEN_ACL:

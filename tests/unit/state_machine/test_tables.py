@@ -59,7 +59,8 @@ class Model:
             case 0 | 1:
                 table[path] = expected[path] = number
             case 2:
-                assert table.setdefault(path, number) == expected.setdefault(path, number)
+                assert table.add(path, number) == (path not in expected)
+                expected.setdefault(path, number)
             case 3:
                 assert table.pop(path) == expected.pop(path, None)
             case 4:

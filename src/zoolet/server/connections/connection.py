@@ -91,6 +91,10 @@ class Requests:
         """Answer a four-letter word and close; ``argument`` has the bytes that follow "stmk"."""
         raise NotImplementedError
 
+    def expect(self, data: bytes, position: i64) -> None:
+        """Prepare for the next frames, which begin at ``position``; this may do nothing."""
+        raise NotImplementedError
+
     def take(self, connection: "Connection", data: bytes, start: i64, end: i64) -> None:
         """Process the request in ``data[start:end]``."""
         raise NotImplementedError
@@ -418,10 +422,7 @@ class Connection(ReceivingSide):
         self._requests.failed(self, error)
 
     def _take_frames(self, began_s: float) -> bool:
-        """Pass whole frames to the processor, for one quantum at most.
-
-        Returns whether frames remain that may be processed.
-        """
+        """Pass whole frames to the processor, for one quantum; return whether some remain."""
         data = self._unread
         if self._closes_when_sent or self._is_word(data):
             return False
@@ -433,6 +434,7 @@ class Connection(ReceivingSide):
         is_malformed = has_more = False
         waiting_bytes: i64 = self._waiting_bytes()
         is_first = self.session is None
+        requests.expect(data, 0)
         try:
             while True:
                 end = frame_end(data, position, max_bytes)
@@ -443,6 +445,7 @@ class Connection(ReceivingSide):
                     if requests.scheduler.now_s() - began_s >= QUANTUM_S:
                         has_more = True
                         break
+                    requests.expect(data, position)
                 requests.take(self, data, position + LENGTH_BYTES, end)
                 before_bytes = waiting_bytes
                 waiting_bytes = self._waiting_bytes()

@@ -58,6 +58,9 @@ _CLOSE_SESSION: Final = OpCode.CLOSE_SESSION.value
 _WATCHES_AT_ONCE: Final = 500
 _WARNING_INTERVAL_MS: Final = 1000
 
+_SEVERAL_FRAMES_BYTES: Final = 256
+"""With fewer bytes, preparing for several requests together is not worth its cost."""
+
 _AUTHENTICATION = frozenset({OpCode.AUTH.value, OpCode.SASL.value})
 """Apache ZooKeeper decodes these requests outside its pipeline and closes the connection if they
 are malformed."""
@@ -267,6 +270,11 @@ class RequestProcessor(Requests):
         return self._clock.wall_ms() + monotonic_ms - self._clock.monotonic_ms()
 
     # --- Requests
+
+    def expect(self, data: bytes, position: i64) -> None:
+        """Load the memory of the znodes that the next frames need, if there are many znodes."""
+        if len(data) - position >= _SEVERAL_FRAMES_BYTES:
+            self.machine.tree.records.fetch_ahead(data, position)
 
     def take(self, connection: Connection, data: bytes, start: i64, end: i64) -> None:
         """Process the request in ``data[start:end]``."""

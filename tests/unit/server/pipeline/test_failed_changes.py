@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -20,6 +21,9 @@ from zoolet.server.common.clock import Clock
 from zoolet.server.pipeline.processor import RequestProcessor
 from zoolet.testing import EmbeddedServer
 from zoolet.wire.jute import INT, pack_acl, pack_buffer, pack_ustring
+
+if TYPE_CHECKING:
+    from zoolet.state_machine.record_table import RecordTable
 
 SETTINGS = {"tickTime": 60_000}
 """Sessions are not looked at in a test, so that only requests read the clock."""
@@ -188,21 +192,31 @@ def contents(server: EmbeddedServer) -> dict[str, bytes | None]:
 # --- From apply on
 
 
-class FailingRecords(dict[str, bytes]):
+class FailingRecords:
     """The tree's records, in which every change fails: so *apply* stops half-way."""
+
+    def __init__(self, records: "RecordTable") -> None:
+        self.get = records.get
+        self._records = records
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._records
+
+    def __getitem__(self, path: str) -> bytes:
+        return self._records[path]
 
     def _fail(self, *_arguments: object) -> bytes:
         raise MemoryError
 
-    __setitem__ = setdefault = pop = _fail  # type: ignore[assignment]
+    __setitem__ = add = pop = _fail
 
 
 def fail_apply(server: EmbeddedServer) -> None:
     """Let the next change of the tree fail in *apply*."""
 
     def put() -> None:
-        records = server._running().machine.tree.records
-        records.parts[0] = records._first = FailingRecords(records.parts[0])
+        tree = server._running().machine.tree
+        tree.records = cast("RecordTable", FailingRecords(tree.records))
 
     server._thread.call(put)
 

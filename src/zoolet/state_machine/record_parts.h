@@ -1,0 +1,253 @@
+/* The entries of a RecordTable, and the parts that have their addresses (record_table.c).
+ *
+ * An entry is a block of memory: a reference to the path, and the bytes of the record without the
+ * header of an object. Of a record, the length of its data is stored once: a record has it twice.
+ * Bytes that are not such a record, and long records, stay objects: then reading copies nothing.
+ *
+ * A part is an array of slots (open addressing, linear probing). A slot is the address of an entry.
+ * The lowest bits of an address are 0, so the slot has bits of the hash there: a search seldom
+ * reads an entry with another path.
+ *
+ * Invariants: a part always has an EMPTY slot. All paths are of the type str itself, so no function
+ * here runs Python code.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A record: the length of the data, the data, and the Stat. */
+enum {
+    LENGTH_BYTES = 4,
+    BEFORE_LENGTH = 52, /* the bytes of the Stat before its own length of the data */
+    BEHIND_LENGTH = 12,
+    RECORD_BYTES = LENGTH_BYTES + BEFORE_LENGTH + LENGTH_BYTES + BEHIND_LENGTH, /* without data */
+    MOST_PACKED_BYTES = 436, /* of data: then an entry has 512 bytes, the most of pymalloc */
+    AS_OBJECT = -2,          /* instead of a length: the record is an object */
+};
+
+enum {
+    LEAST_SLOTS = 8,
+    AHEAD = 8, /* the number of slots for which memory is fetched ahead */
+};
+
+typedef uintptr_t Slot;
+#define EMPTY ((Slot)0)
+#define REMOVED ((Slot)1) /* an entry was there, and a search must go on */
+
+/* Python's allocators align blocks to two pointers. */
+#define TAG_MASK ((Slot)(2 * sizeof(void *) - 1))
+#define TAG_BITS (sizeof(void *) == 8 ? 4 : 3)
+
+typedef struct {
+    PyObject *path;
+    int32_t data_length; /* -1 if the data are null; AS_OBJECT */
+    char rest[];         /* data and Stat without its length of the data */
+} Entry;
+
+typedef struct {
+    PyObject *path;
+    int32_t data_length; /* AS_OBJECT */
+    PyObject *record;
+} EntryOfObject;
+
+typedef struct {
+    Slot *slots;
+    uint32_t num_slots;
+    uint32_t num_used; /* the number of slots that are not EMPTY */
+    uint32_t num_entries;
+} Part;
+
+/* -- Entries ----------------------------------------------------------------------------------- */
+
+static uint32_t read_be(const char *at) {
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+    return PY_BIG_ENDIAN ? value : __builtin_bswap32(value);
+}
+
+static void write_be(char *at, uint32_t value) {
+    if (PY_LITTLE_ENDIAN) value = __builtin_bswap32(value);
+    memcpy(at, &value, sizeof value);
+}
+
+/* Return the length of a record's data, or AS_OBJECT if the record must stay an object. */
+static int32_t packed_length(PyObject *record) {
+    Py_ssize_t data_bytes = PyBytes_GET_SIZE(record) - RECORD_BYTES;
+    if (data_bytes < 0 || data_bytes > MOST_PACKED_BYTES) return AS_OBJECT;
+    const char *bytes = PyBytes_AS_STRING(record);
+    uint32_t length = read_be(bytes);
+    uint32_t in_stat = read_be(bytes + LENGTH_BYTES + data_bytes + BEFORE_LENGTH);
+    if (in_stat != (uint32_t)data_bytes) return AS_OBJECT;
+    if (length == (uint32_t)data_bytes) return (int32_t)data_bytes;
+    return length == UINT32_MAX && data_bytes == 0 ? -1 : AS_OBJECT;
+}
+
+static size_t data_bytes_of(int32_t data_length) {
+    return data_length < 0 ? 0 : (size_t)data_length;
+}
+
+static void pack(Entry *entry, PyObject *record) {
+    size_t before = data_bytes_of(entry->data_length) + BEFORE_LENGTH;
+    const char *from = PyBytes_AS_STRING(record) + LENGTH_BYTES;
+    memcpy(entry->rest, from, before);
+    memcpy(entry->rest + before, from + before + LENGTH_BYTES, BEHIND_LENGTH);
+}
+
+/* Return `*last`, or a new object in its place, for bytes that the caller will write.
+ *
+ * A reply is copied before the next request is read. So the last record is often in use nowhere
+ * else (one reference), and becomes the next one: this saves an allocation for each read. */
+static PyObject *bytes_to_fill(PyObject **last, Py_ssize_t size) {
+    PyObject *bytes = *last;
+    if (bytes != NULL && Py_REFCNT(bytes) == 1 && PyBytes_GET_SIZE(bytes) == size) {
+        _Py_COMP_DIAG_PUSH
+        _Py_COMP_DIAG_IGNORE_DEPR_DECLS
+        ((PyBytesObject *)bytes)->ob_shash = -1; /* not known */
+        _Py_COMP_DIAG_POP
+        return bytes;
+    }
+    bytes = PyBytes_FromStringAndSize(NULL, size);
+    if (bytes != NULL) Py_XSETREF(*last, bytes);
+    return bytes;
+}
+
+/* Return a new reference to the record of an entry; `*last` is the last result, or NULL. */
+static PyObject *record_of(const Entry *entry, PyObject **last) {
+    int32_t length = entry->data_length;
+    if (length == AS_OBJECT) return Py_NewRef(((const EntryOfObject *)entry)->record);
+    size_t data_bytes = data_bytes_of(length), before = data_bytes + BEFORE_LENGTH;
+    PyObject *record = bytes_to_fill(last, (Py_ssize_t)(RECORD_BYTES + data_bytes));
+    if (record == NULL) return NULL;
+    char *to = PyBytes_AS_STRING(record);
+    write_be(to, (uint32_t)length);
+    memcpy(to + LENGTH_BYTES, entry->rest, before);
+    write_be(to + LENGTH_BYTES + before, (uint32_t)data_bytes);
+    memcpy(to + LENGTH_BYTES + before + LENGTH_BYTES, entry->rest + before, BEHIND_LENGTH);
+    return Py_NewRef(record);
+}
+
+static Entry *new_entry(PyObject *path, PyObject *record) {
+    int32_t length = packed_length(record);
+    size_t size = sizeof(EntryOfObject);
+    if (length != AS_OBJECT)
+        size = offsetof(Entry, rest) + data_bytes_of(length) + BEFORE_LENGTH + BEHIND_LENGTH;
+    Entry *entry = PyObject_Malloc(size);
+    if (entry == NULL) return (Entry *)PyErr_NoMemory();
+    if ((Slot)entry & TAG_MASK) {
+        PyObject_Free(entry);
+        PyErr_SetString(PyExc_SystemError, "blocks of memory are not aligned to two pointers");
+        return NULL;
+    }
+    entry->path = Py_NewRef(path);
+    entry->data_length = length;
+    if (length == AS_OBJECT)
+        ((EntryOfObject *)entry)->record = Py_NewRef(record);
+    else
+        pack(entry, record);
+    return entry;
+}
+
+static void free_entry(Entry *entry) {
+    if (entry->data_length == AS_OBJECT) Py_DECREF(((EntryOfObject *)entry)->record);
+    Py_DECREF(entry->path);
+    PyObject_Free(entry);
+}
+
+/* -- Hashes ------------------------------------------------------------------------------------ */
+
+/* The tag of a slot is the lowest bits; the next bits select the part; the highest 32 the slot. */
+static uint64_t mixed(Py_hash_t hash) {
+    return (uint64_t)hash * 0x9E3779B97F4A7C15u; /* 64 bits, also if a hash has only 32 */
+}
+
+static uint64_t hash_of(PyObject *path) {
+    return mixed(PyObject_Hash(path)); /* this cannot fail: the type is str itself */
+}
+
+static Entry *entry_in(Slot slot) { return (Entry *)(slot & ~TAG_MASK); }
+
+static Slot first_slot(const Part *part, uint64_t hash) {
+    return (Slot)((hash >> 32) * part->num_slots >> 32);
+}
+
+/* Return whether two str are equal, of which each has a hash, so its parts are ready. */
+static int are_equal(PyObject *one, PyObject *other) {
+    Py_ssize_t length = PyUnicode_GET_LENGTH(one);
+    return one == other || (length == PyUnicode_GET_LENGTH(other) &&
+                            PyUnicode_KIND(one) == PyUnicode_KIND(other) &&
+                            memcmp(PyUnicode_DATA(one), PyUnicode_DATA(other),
+                                   (size_t)length * PyUnicode_KIND(one)) == 0);
+}
+
+/* Return the slot that has a path; NULL if the part does not have the path. */
+static Slot *find(const Part *part, PyObject *path, uint64_t hash) {
+    Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
+    for (; *slot != EMPTY; slot = slot + 1 < end ? slot + 1 : part->slots) {
+        if (((*slot ^ (Slot)hash) & TAG_MASK) || *slot == REMOVED) continue;
+        const Entry *entry = entry_in(*slot);
+        __builtin_prefetch((const char *)entry + 64); /* together with the entry and its path */
+        __builtin_prefetch((const char *)entry + 128);
+        if (are_equal(entry->path, path)) return slot;
+    }
+    return NULL;
+}
+
+/* -- Parts ------------------------------------------------------------------------------------- */
+
+/* Make a part for a number of entries, and some more; return -1 if the memory is missing. */
+static int make_part(Part *part, size_t num_entries) {
+    size_t num_slots = num_entries * 8 / 5 + LEAST_SLOTS;
+    part->slots = PyMem_Calloc(num_slots, sizeof(Slot));
+    part->num_slots = (uint32_t)num_slots;
+    part->num_used = part->num_entries = 0;
+    return part->slots == NULL ? -1 : 0;
+}
+
+static void put(Part *part, Entry *entry, uint64_t hash) {
+    Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
+    while (*slot != EMPTY) slot = slot + 1 < end ? slot + 1 : part->slots;
+    *slot = (Slot)entry | ((Slot)hash & TAG_MASK);
+    part->num_used++;
+    part->num_entries++;
+}
+
+/* Return the entry of a slot, or NULL, and fetch the memory of later ones ahead. */
+static Entry *entry_at(const Part *part, uint32_t at) {
+    if (at + 2 * AHEAD < part->num_slots) {
+        __builtin_prefetch(entry_in(part->slots[at + 2 * AHEAD]));
+        Slot nearer = part->slots[at + AHEAD];
+        if (nearer > REMOVED) __builtin_prefetch(entry_in(nearer)->path);
+    }
+    return part->slots[at] > REMOVED ? entry_in(part->slots[at]) : NULL;
+}
+
+/* Put all entries of a part into two others: into `set` if their hash has the bit. */
+static void move_entries(const Part *from, Part *clear, Part *set, uint64_t bit) {
+    for (uint32_t at = 0; at < from->num_slots; at++) {
+        Entry *entry = entry_at(from, at);
+        if (entry == NULL) continue;
+        uint64_t hash = hash_of(entry->path);
+        put(hash & bit ? set : clear, entry, hash);
+    }
+}
+
+static uint32_t count_with(const Part *part, uint64_t bit) {
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < part->num_slots; at++) {
+        Entry *entry = entry_at(part, at);
+        if (entry != NULL && hash_of(entry->path) & bit) count++;
+    }
+    return count;
+}
+
+/* Give a part as many slots as its entries need; return -1 if the memory is missing. */
+static int resize(Part *part) {
+    Part made;
+    if (make_part(&made, part->num_entries) < 0) return -1;
+    move_entries(part, &made, &made, 0);
+    PyMem_Free(part->slots);
+    *part = made;
+    return 0;
+}
