@@ -32,6 +32,9 @@ enum {
     AHEAD = 8, /* the number of slots for which memory is fetched ahead */
 };
 
+/* For what every read calls: the calls would be a tenth of the instructions of get(). */
+#define INLINED static inline __attribute__((always_inline))
+
 typedef uintptr_t Slot;
 #define EMPTY ((Slot)0)
 #define REMOVED ((Slot)1) /* an entry was there, and a search must go on */
@@ -99,7 +102,7 @@ static void pack(Entry *entry, PyObject *record) {
  *
  * A reply is copied before the next request is read. So the last record is often in use nowhere
  * else (one reference), and becomes the next one: this saves an allocation for each read. */
-static PyObject *bytes_to_fill(PyObject **last, Py_ssize_t size) {
+INLINED PyObject *bytes_to_fill(PyObject **last, Py_ssize_t size) {
     PyObject *bytes = *last;
     if (bytes != NULL && Py_REFCNT(bytes) == 1 && PyBytes_GET_SIZE(bytes) == size) {
         _Py_COMP_DIAG_PUSH
@@ -114,7 +117,7 @@ static PyObject *bytes_to_fill(PyObject **last, Py_ssize_t size) {
 }
 
 /* Return a new reference to the record of an entry; `*last` is the last result, or NULL. */
-static PyObject *record_of(const Entry *entry, PyObject **last) {
+INLINED PyObject *record_of(const Entry *entry, PyObject **last) {
     int32_t length = entry->data_length;
     if (length == AS_OBJECT) return Py_NewRef(((const EntryOfObject *)entry)->record);
     size_t data_bytes = data_bytes_of(length), before = data_bytes + BEFORE_LENGTH;
@@ -182,7 +185,7 @@ static int are_equal(PyObject *one, PyObject *other) {
 }
 
 /* Return the slot that has a path; NULL if the part does not have the path. */
-static Slot *find(const Part *part, PyObject *path, uint64_t hash) {
+INLINED Slot *find(const Part *part, PyObject *path, uint64_t hash) {
     Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
     for (; *slot != EMPTY; slot = slot + 1 < end ? slot + 1 : part->slots) {
         if (((*slot ^ (Slot)hash) & TAG_MASK) || *slot == REMOVED) continue;

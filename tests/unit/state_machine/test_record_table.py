@@ -218,6 +218,7 @@ def test_wrong_arguments_are_refused() -> None:
         lambda: RecordTable(1),
         lambda: RecordTable(size=1),
         lambda: table.get(b"/0"),
+        lambda: table.get("/0", None),
         lambda: table.pop(0),
         lambda: table[None],
         lambda: [] in table,
