@@ -9,9 +9,10 @@ OPEN by identity (``is``).
 import itertools
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from zoolet.model.acl import ANYONE, OPEN_ACL, AclList, Id
+from zoolet.model.codes import Permission
 from zoolet.state_machine.identities import Identities
 from zoolet.state_machine.networks import parse_network
 
@@ -21,6 +22,8 @@ EXACT_SCHEMES: Final = frozenset({"digest", "sasl", "x509"})
 An entry of the scheme sasl also gives them to SASL_SUPER (``SASLAuthenticationProvider.matches``).
 """
 SASL_SUPER: Final = Id("sasl", "super")
+
+_READ: Final = Permission.READ.value
 
 _NUMBERS: Final = itertools.count(1)
 
@@ -86,14 +89,16 @@ class StoredAcl:
         entries: the list.
         number: identifies this object; no other one in the process ever has the same number.
         users: the number of znodes that have this list.
+        is_public: whether the list gives everyone READ, if it has users.
     """
 
-    __slots__ = ("_allowed", "entries", "number", "users")
+    __slots__ = ("_allowed", "entries", "is_public", "number", "users")
 
     def __init__(self, entries: AclList) -> None:
         self.entries = entries
         self.number: int = next(_NUMBERS)
         self.users: int = 0
+        self.is_public = False
         self._allowed: dict[int, _Allowed] = {}
 
     def allows(self, identities: Identities, permission: int) -> bool:
@@ -114,10 +119,13 @@ class AclTable:
 
     Attributes:
         lists: list to the StoredAcl with this list.
+        num_private: the number of znodes that not everyone may read. It is 0 in most trees: every
+            tree has one other ACL, that of /zookeeper/config, which everyone may read.
     """
 
     def __init__(self) -> None:
         self.lists: dict[AclList, StoredAcl] = {}
+        self.num_private: i64 = 0
 
     def find_or_add(self, entries: AclList) -> StoredAcl:
         """Return the StoredAcl of a list; OPEN if the list equals OPEN_ACL.
@@ -131,11 +139,17 @@ class AclTable:
 
     def use(self, acl: StoredAcl) -> None:
         """Count one more znode that uses the list; ``acl`` must not be OPEN."""
+        if acl.users == 0:
+            acl.is_public = not acl.entries or any(
+                who == ANYONE and perms & _READ for perms, who in acl.entries
+            )
         acl.users += 1
+        self.num_private += 0 if acl.is_public else 1
 
     def release(self, acl: StoredAcl) -> None:
         """Count one less znode that uses the list; drop the list when no znode uses it."""
         acl.users -= 1
+        self.num_private -= 0 if acl.is_public else 1
         if acl.users == 0:
             del self.lists[acl.entries]
 

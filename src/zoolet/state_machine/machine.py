@@ -184,9 +184,9 @@ class StateMachine:
 
     def check_readable(self, path: str, identities: Identities) -> None:
         """Check that a znode may be read; raises RequestError (NO_AUTH)."""
-        acls = self.tree.acls
-        if acls:
-            acl = acls.get(path)
+        tree = self.tree
+        if tree.acl_table.num_private:
+            acl = tree.acls.get(path)
             if acl is not None and acl.number != identities.readable_list:
                 access.check(acl, identities, _READ, path)
                 identities.readable_list = acl.number

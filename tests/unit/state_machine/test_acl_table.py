@@ -1,5 +1,7 @@
 """What is kept of ACL lists: one object for each, freed with its last znode, checked by look-up."""
 
+import random
+
 import pytest
 
 from zoolet.model.acl import ACL, ANYONE, OPEN_ACL, READ_ONLY_ACL, AclList, Id
@@ -10,6 +12,7 @@ from zoolet.state_machine.tree import Tree
 
 ADA_ONLY: AclList = (ACL(31, Id("digest", "ada:x")),)
 READ = Permission.READ.value
+NOBODY = Identities()
 
 
 class CountedName(str):
@@ -106,3 +109,35 @@ def test_the_same_list_set_again_stays_the_same_object() -> None:
     tree.set_acl("/a", tuple(ADA_ONLY), 1)
     assert tree.acls["/a"] is before
     assert before.users == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_znodes_that_not_everyone_may_read_are_counted(seed: int) -> None:
+    chance = random.Random(seed)
+    lists: list[AclList] = [
+        OPEN_ACL,
+        READ_ONLY_ACL,
+        ADA_ONLY,
+        (),
+        (ACL(Permission.CREATE.value, ANYONE),),
+        (*ADA_ONLY, ACL(READ, ANYONE)),
+        (ACL(READ, Id("ip", "127.0.0.1")),),
+    ]
+    tree = Tree.fresh()
+    lists_of: dict[str, AclList] = {}
+    for zxid in range(1, 400):
+        path = f"/n{chance.randrange(12)}"
+        entries = chance.choice(lists)
+        if path not in lists_of:
+            tree.create(path, "/", b"", entries, 0, -1, zxid, 1)
+            lists_of[path] = entries
+        elif chance.random() < 0.6:
+            tree.set_acl(path, entries, zxid)
+            lists_of[path] = entries
+        else:
+            tree.delete(path, "/", zxid)
+            del lists_of[path]
+        private = [
+            found for found in lists_of.values() if not StoredAcl(found).allows(NOBODY, READ)
+        ]
+        assert tree.acl_table.num_private == len(private)

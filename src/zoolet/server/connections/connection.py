@@ -259,11 +259,10 @@ class Connection(ReceivingSide):
     @property
     def share(self) -> Share:
         """The connection's share of the event loop's thread, for the scheduler."""
-        share = self._share
-        if share is None:
-            share = self._share = Share(self.peer)
-            share.op_code = self.stats.last_op_code
-        return share
+        if self._share is None:
+            self._share = Share(self.peer)
+            self._share.op_code = self.stats.last_op_code
+        return self._share
 
     @property
     def takes_requests(self) -> bool:
