@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from zoolet.data.json_form import show_time
 from zoolet.model.numbers import hex64
 from zoolet.model.owner_kinds import OwnerKind
+from zoolet.state_machine.lifetimes import owner_of
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import Znode
 from zoolet.storage.snapshots import Snapshot
@@ -26,7 +27,7 @@ def detail_lines(snapshot: Snapshot, zxid: int, *, has_data: bool) -> Iterator[s
     ephemerals: Counter[int] = Counter()
     for path, node in _depth_first(tree):
         stat = node.stat
-        owner = tree.perishable.get(path) or stat.ephemeral_owner
+        owner = owner_of(tree, path, stat)
         if owner and OwnerKind.of(owner) is OwnerKind.SESSION:
             ephemerals[owner] += 1
         last_zxid = max(last_zxid, stat.mzxid, stat.pzxid)

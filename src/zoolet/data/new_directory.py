@@ -17,6 +17,7 @@ from zoolet.exports.lines import (
 from zoolet.model import paths
 from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.stat import STAT_BYTES, Stat
+from zoolet.state_machine.lifetimes import owner_of
 from zoolet.state_machine.tree import Tree
 from zoolet.storage.disk import Disk
 from zoolet.storage.errors import StorageError
@@ -67,7 +68,7 @@ def subtree_of(tree: Tree, root: str) -> Tree:
         if path in paths.SYSTEM_PATHS or _is_on_way(path, root) or _is_on_way(path, quota):
             acl = part.acl_table.find_or_add(tree.acl_of(path))
             stat = Stat.unpack(record, len(record) - STAT_BYTES)
-            owner = tree.perishable.get(path) or stat.ephemeral_owner
+            owner = owner_of(tree, path, stat)
             part.put(path, record, acl, tree.created_under(path), owner)
     part.count_all_children()
     return part
@@ -81,7 +82,7 @@ def _is_on_way(path: str, root: str) -> bool:
 def znodes_of(tree: Tree) -> Iterator[ExportedZnode]:
     """Yield every znode, parents before children; containers and TTL znodes keep their owner."""
     for path, node in tree.znodes():
-        owner = tree.perishable.get(path) or node.stat.ephemeral_owner
+        owner = owner_of(tree, path, node.stat)
         stat = node.stat._replace(ephemeral_owner=owner)
         yield ExportedZnode(path, node.data, node.acl, stat, node.created)
 

@@ -1,9 +1,19 @@
-"""Containers and znodes with a time to live: which of them the server must delete now."""
+"""Containers and TTL znodes: their owners, and which of them the server must delete now."""
 
 from zoolet.big_endian.buffers import read_i64_be
 from zoolet.model.owner_kinds import OwnerKind, ttl_of
+from zoolet.model.stat import Stat
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import MTIME
+
+
+def owner_of(tree: Tree, path: str, stat: Stat) -> int:
+    """Return a znode's owner as it is in a snapshot: also that of a container or TTL znode.
+
+    The owner is a session id or a code of `OwnerKind`; 0 if there is none. Clients do not see it in
+    the Stat of a container or TTL znode.
+    """
+    return tree.perishable.get(path) or stat.ephemeral_owner
 
 
 def is_due_for_removal(tree: Tree, path: str, time_ms: int, unused_ms: int) -> bool:

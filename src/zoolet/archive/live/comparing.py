@@ -14,6 +14,7 @@ from zoolet.client.transfers import is_ephemeral, is_system
 from zoolet.exports.lines import ExportedZnode
 from zoolet.model import paths
 from zoolet.model.stat import STAT_BYTES, Stat
+from zoolet.state_machine.lifetimes import owner_of
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import data_in
 
@@ -25,7 +26,7 @@ def znode_of(tree: Tree, path: str) -> ExportedZnode:
     """Return an existing znode of a state; its Stat also shows a container or a TTL znode."""
     record = tree.record_of(path) or b""
     stat = Stat.unpack(record, len(record) - STAT_BYTES)
-    owner = tree.perishable.get(path) or stat.ephemeral_owner
+    owner = owner_of(tree, path, stat)
     return ExportedZnode(
         path,
         data_in(record),
