@@ -87,8 +87,9 @@ def on_gpu(number: int) -> int:
     return number
 
 
-@task(name=f"{MODULE}:hungry", max_attempts=1)
+@task(name=f"{MODULE}:hungry", max_attempts=1, tags=["gpu"])
 def hungry(mib: int) -> int:
+    """Use much memory for ever. Only the workers with the tag have a limit, which ends this."""
     held = bytearray(mib << 20)
     held[::4096] = b"x" * len(range(0, len(held), 4096))
     time.sleep(FOREVER_S)

@@ -192,17 +192,21 @@ def test_a_client_without_tickets_waits_for_them(started: Started, tmp_path: Pat
         assert client.session_id == session_id
 
 
+REASON_S = 3.0
+"""The time limit for a connection that fails: long enough for an answer of the KDC."""
+
+
 def failure_of(started: Started, text: str, exceptions: type[Exception] = NoServerError) -> str:
     """Return why neither client can log in."""
 
     async def scenario() -> str:
-        client = AsyncClient(hosts_of(started), options_of(text, 1.0))
+        client = AsyncClient(hosts_of(started), options_of(text, REASON_S))
         with pytest.raises(exceptions) as caught:
             await client.start()
         return str(caught.value)
 
     with pytest.raises(exceptions) as caught:
-        Client(hosts_of(started), options_of(text, 1.0)).start()
+        Client(hosts_of(started), options_of(text, REASON_S)).start()
     reason = asyncio.run(scenario())
     assert reason.partition(": ")[2][:60] == str(caught.value).partition(": ")[2][:60]
     return reason

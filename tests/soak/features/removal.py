@@ -48,6 +48,7 @@ class HistoryOfRemoved(Feature):
             database.close()
 
     def settle(self, dispatcher: Dispatcher) -> None:
+        self._entries: dict[str, HistoryEntry] = {}
         self.persist(lambda: dispatcher.queue.configure(keep_done_ms=0, keep_failed_ms=0))
         while any(left := self.persist(dispatcher.queue.counts).values()):
             try:
@@ -57,7 +58,6 @@ class HistoryOfRemoved(Feature):
                 break
             time.sleep(AGAIN_S)
         history = JobHistory(dispatcher.queue, dispatcher.results)
-        self._entries: dict[str, HistoryEntry] = {}
         for entry in self.persist(lambda: list(history.search())):
             if entry.job in self._entries:
                 self.problem(f"the history has {entry.job} twice")
