@@ -56,7 +56,7 @@ class _Text:
     def is_in(self, tree: Tree) -> bool:
         """Return whether the znode exists; read its numbers again if its record has changed."""
         record = tree.records.get(self.path)
-        if record is not self.record:
+        if record != self.record:
             self.record = record
             self.values = {} if record is None else parse_quota(data_in(record) or b"")
         return record is not None
@@ -188,7 +188,7 @@ class Quotas:
         stats = quota.stats
         if not stats.is_in(self._tree):
             return None
-        if not bytes_more and not count_more and stats.record is quota.written:
+        if not bytes_more and not count_more and stats.record == quota.written:
             return None  # the same numbers in the same form
         values = stats.values
         values[COUNT] = values.get(COUNT, UNLIMITED) + count_more
