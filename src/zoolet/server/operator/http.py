@@ -337,8 +337,8 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(event, h11.Data):
             self._take_body(event.data)
         elif isinstance(event, h11.EndOfMessage):
-            if self._upload is not None:
-                self._upload.finish()
+            if self._is_asked and self._answer is None:
+                self._body_ended()
             if http.our_state is h11.MUST_CLOSE:
                 self._close()
         elif isinstance(event, h11.ConnectionClosed):
@@ -365,13 +365,21 @@ class HttpConnection(asyncio.Protocol):
         query = dict(parse_qsl(target.query))
         request = Request(method, target.path, query, headers, self._address, self._subject)
         upload = self._page(request, self)
-        if upload is not None and self._is_asked and self._answer is None:
-            self._upload = upload
+        if not self._is_asked or self._answer is not None:
+            return
+        self._upload = upload
+        if not self._has_body:
+            self._body_ended()
+        elif upload is not None:
             self._wait()
-            if not self._has_body:
-                upload.finish()
-            elif self._http.they_are_waiting_for_100_continue:
+            if self._http.they_are_waiting_for_100_continue:
                 self._send(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def _body_ended(self) -> None:
+        """Wait for the page without a time limit: a snapshot or a restore may take long."""
+        self._stop_waiting()
+        if self._upload is not None:
+            self._upload.finish()
 
     def _take_body(self, data: bytes) -> None:
         if self._upload is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from zoolet.server.operator.http import (
 )
 
 GET = b"GET /a?x=1&y= HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
 CHUNK = b"x" * 10_000
 
 
@@ -403,6 +405,25 @@ def test_a_silent_client_is_cut_off(first: bytes) -> None:
             made.connection.data_received(first)
         await until(lambda: made.transport.is_aborted)
         assert made.statuses == ([b"200"] if first == GET else [])
+
+    run(case())
+
+
+@pytest.mark.parametrize("request_bytes", [GET, POST])
+def test_a_client_that_waits_for_a_long_answer_is_not_cut_off(request_bytes: bytes) -> None:
+    """For example, for a snapshot of many znodes. A silent client shows that time has passed."""
+
+    async def case() -> None:
+        made = Made(at_once=False, idle_timeout_s=0.05)
+        made.connection.data_received(request_bytes)
+        for _ in range(3):
+            silent = Transport()
+            made.connect(silent, 0.05)
+            await until(partial(getattr, silent, "is_aborted"))
+        assert not made.transport.is_aborted
+        made.answer(made.waiting[0])
+        await until(lambda: made.statuses == [b"200"])
+        await until(lambda: made.transport.is_aborted)  # no next request came
 
     run(case())
 
