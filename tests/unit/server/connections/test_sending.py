@@ -5,7 +5,7 @@ import contextlib
 import random
 import socket
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -33,20 +33,26 @@ class BufferingTransport(StageTransport):
         self.waiting_bytes = 0
 
 
+class Side(NamedTuple):
+    """A connection over a pair of sockets, and the two ends."""
+
+    connection: Connection
+    transport: BufferingTransport
+    ours: socket.socket
+    theirs: socket.socket
+
+
 @pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+def side() -> Iterator[Side]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
         theirs.settimeout(WAIT_S)
-        yield ours, theirs
-
-
-def opened(transport: StageTransport, sock: socket.socket) -> Connection:
-    connection = Connection(Stage().processor)
-    connection.bypass_transport(sock)
-    connection.connection_made(transport)
-    return connection
+        transport = BufferingTransport()
+        connection = Connection(Stage().processor)
+        connection.bypass_transport(ours)
+        connection.connection_made(transport)
+        yield Side(connection, transport, ours, theirs)
 
 
 def send(connection: Connection, frames: bytes) -> None:
@@ -54,19 +60,13 @@ def send(connection: Connection, frames: bytes) -> None:
     connection.flush()
 
 
-def test_bytes_go_around_the_transport(pair: tuple[socket.socket, socket.socket]) -> None:
-    ours, theirs = pair
-    transport = BufferingTransport()
-    send(opened(transport, ours), b"some")
-    assert (theirs.recv(100), transport.written) == (b"some", b"")
+def test_bytes_go_around_the_transport(side: Side) -> None:
+    send(side.connection, b"some")
+    assert (side.theirs.recv(100), side.transport.written) == (b"some", b"")
 
 
-def test_bytes_go_behind_those_in_the_transport(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, theirs = pair
-    transport = BufferingTransport()
-    connection = opened(transport, ours)
+def test_bytes_go_behind_those_in_the_transport(side: Side) -> None:
+    connection, transport, _, theirs = side
     while not transport.written:  # fill the buffer of the socket
         send(connection, bytes(10_000))
     assert transport.waiting_bytes == len(transport.written)
@@ -82,12 +82,8 @@ def test_bytes_go_behind_those_in_the_transport(
     assert len(transport.written) == written + len(b"more")
 
 
-def test_a_broken_socket_is_left_to_the_transport(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, theirs = pair
-    transport = BufferingTransport()
-    connection = opened(transport, ours)
+def test_a_broken_socket_is_left_to_the_transport(side: Side) -> None:
+    connection, transport, ours, theirs = side
     theirs.close()
     send(connection, b"some")
     ours.close()
