@@ -130,10 +130,9 @@ def test_random_parts_become_what_the_server_sends(tab: Any, answers: Answers, s
     tab.clock.install()
     answers.problem = {"content_type": "text/html", "body": some(2)}
     start(tab)
-    for _ in range(40):
-        body = some(2) + '<b id="end">end</b>'
+    for number in range(40):
+        body = f'{some(2)}<b id="end">end {number}</b>'  # no two bodies are equal
         answers.problem = {"content_type": "text/html", "body": body}
-        count = len(answers.parts)
         tab.clock.run_for(1100)
         is_shown = """body => {
               const made = document.createElement('template');
@@ -146,7 +145,6 @@ def test_random_parts_become_what_the_server_sends(tab: Any, answers: Answers, s
             return bool(tab.evaluate(script, wanted))
 
         wait_until(shows, "the part is shown")
-        assert len(answers.parts) > count
 
 
 @pytest.mark.parametrize(
