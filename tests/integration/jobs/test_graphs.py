@@ -17,6 +17,7 @@ from zoolet.jobs import (
     Batch,
     Dispatcher,
     InvalidJobError,
+    Job,
     JobNotFoundError,
     JobQueue,
     JobRequest,
@@ -31,6 +32,9 @@ from zoolet.jobs.queue import deleted_jobs
 from zoolet.jobs.records.dependencies import Dependencies
 from zoolet.jobs.records.transitions import Place
 from zoolet.jobs.submit.submission import Submitter
+from zoolet.jobs.worker.inputs import read_inputs
+from zoolet.jobs.znodes.batch_log import chunk_path
+from zoolet.jobs.znodes.layout import Layout
 
 
 @pytest.fixture
@@ -316,6 +320,100 @@ def test_a_removed_result_fails_the_attempt(
     dispatcher.queue.pause(paused=False)
     job = next_result(second)
     assert "the results that the job receives cannot be read" in job.last_error
+
+
+def test_a_job_that_has_not_ended_has_no_result_yet(
+    dispatcher: Dispatcher, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    number = JobRequest("pipe_tasks:number", parameters={"n": 1})
+    later = dispatcher.queue.server_time_ms() + 3_600_000
+    late = JobRequest("pipe_tasks:number", parameters={"n": 2}, not_before_ms=later)
+    bad = JobRequest("pipe_tasks:trouble", max_attempts=1)
+    start_worker(loader=None)
+    ended = dispatcher.submit_batch([number])
+    assert next_result(ended).result == 1
+    first = dispatcher.submit_batch([late, bad], name="first")
+    handler = dispatcher.submit_batch(
+        [JobRequest("pipe_tasks:echo", max_attempts=1)],
+        after=[*ended.names, "first", first.names[0]],
+        when=When.ONE_FAILED,
+        receive="of",
+    )
+    job = next_result(handler)
+    assert job.state is JobState.SUCCESSFUL, job.errors
+    assert job.result["parameters"]["of"] == [1, None, None, None]
+
+
+def test_random_results_are_received_while_jobs_move(
+    local: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(4)
+    read = Layout.read
+    moving: set[str] = set()
+
+    def read_and_move(self: Layout, place: Place, names: Any) -> list[Job]:
+        """Read jobs, and move some of them before the caller looks for those that it missed."""
+        found = read(self, place, names)
+        for name in sorted(moving.intersection(names)):
+            moving.remove(name)
+            _step(local, name, chance)
+        return found
+
+    monkeypatch.setattr(Layout, "read", read_and_move)
+    for number in range(12):
+        first = local.submit_batch(
+            [request(n) for n in range(chance.randint(1, 6))], name=f"first{number}"
+        )
+        for name in first.names:
+            for _ in range(chance.randrange(3)):
+                _step(local, name, chance)
+        names = first.names[: chance.randrange(3)]
+        then = local.submit_batch(
+            [request(9)], after=[*names, f"first{number}"], when=When.ONE_FAILED, receive="of"
+        )
+        job = local.queue.find(then.names[0])
+        if chance.random() < 0.2:
+            gone = chance.choice(first.names)
+            local.queue.layout.znodes.delete(local.queue.layout.job(_place_of(local, gone), gone))
+            with pytest.raises(JobNotFoundError, match=f"{gone} was removed"):
+                read_inputs(job, local.queue, local.results)
+            continue
+        before = {name: _result_of(local, name) for name in first.names}
+        moves = {name for name in first.names if chance.random() < 0.3}
+        moving |= moves
+        received = read_inputs(job, local.queue, local.results)
+        for name, result in zip([*names, *first.names], received, strict=True):
+            assert result == before[name] or (name in moves and result == _result_of(local, name))
+        assert not moving
+
+
+def test_a_job_that_is_not_submitted_yet_has_no_result_yet(local: Dispatcher) -> None:
+    first = local.submit_batch([request(n) for n in range(120)], name="first")
+    end(local, first.names[-1])
+    then = local.submit_batch([request()], after="first", when=When.ONE_FAILED, receive="of")
+    job = local.queue.find(then.names[0])
+    # The submission of the batch is not complete before this znode exists.
+    local.queue.layout.znodes.delete(chunk_path(local.queue.layout, "first", 1))
+    received = read_inputs(job, local.queue, local.results)
+    assert received == [*[None] * 119, {"of": first.names[-1]}]
+
+
+def _place_of(dispatcher: Dispatcher, name: str) -> Place:
+    return Place(str(place(dispatcher, name)))
+
+
+def _result_of(dispatcher: Dispatcher, name: str) -> Any:
+    job = dispatcher.queue.find(name)
+    return job.result if job.state is JobState.SUCCESSFUL else None
+
+
+def _step(dispatcher: Dispatcher, name: str, chance: random.Random) -> None:
+    """Make a random transition of a job that waits or is FAILED."""
+    job = dispatcher.queue.find(name)
+    if job.state is JobState.PENDING:
+        end(dispatcher, name, fails=chance.random() < 0.4)
+    elif job.state is JobState.FAILED:
+        dispatcher.queue.retry(name)
 
 
 def test_the_commands_submit_and_show_graphs(server: Any, dispatcher: Dispatcher) -> None:

@@ -9,7 +9,7 @@ modules of its package.
 
 import json
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from zoolet.jobs.errors import (
@@ -22,13 +22,14 @@ from zoolet.jobs.errors import (
 )
 from zoolet.jobs.execution.attempts import Outcome
 from zoolet.jobs.queue.queue import JobQueue
+from zoolet.jobs.records.batches import CHUNK_JOBS
 from zoolet.jobs.records.dependencies import is_job
 from zoolet.jobs.records.job import Job
 from zoolet.jobs.records.transitions import JobState, Place
 from zoolet.jobs.results.reader import ResultReader
 from zoolet.jobs.worker.jobs_in_hand import JobInHand
 from zoolet.jobs.znodes.batch_log import read_chunks, read_record
-from zoolet.jobs.znodes.edge import READ_AT_ONCE
+from zoolet.jobs.znodes.layout import Layout
 
 INPUTS_MOST = 100_000
 """The most results that a job receives."""
@@ -100,14 +101,16 @@ class InputReader:
 
 
 def read_inputs(job: Job, jobs: JobQueue, results: ResultReader) -> list[Any]:
-    """Return the results of the jobs for which the job's batch waited; None for a FAILED job.
+    """Return the results of the jobs for which the job's batch waited.
 
+    The result of a job that is FAILED, or that has not ended, is None. A batch with
+    `When.ONE_FAILED` starts before all of these jobs have ended, and a FAILED job may be retried.
     The results are in the order of the batch's dependencies, and within a batch in the order of
     submission.
 
     Raises:
         UnknownBatchError: the job's batch, or a batch for which it waited, was removed.
-        JobNotFoundError: a job was removed, was retried and has not ended, or there are too many.
+        JobNotFoundError: a job was removed, or there are too many.
         ResultStoreError: the store has no such result, or is down.
     """
     found: list[Any] = []
@@ -115,20 +118,45 @@ def read_inputs(job: Job, jobs: JobQueue, results: ResultReader) -> list[Any]:
     for names in _names(job, jobs):
         if len(found) + len(names) > INPUTS_MOST:
             raise JobNotFoundError(f"there are more than {INPUTS_MOST} results")
-        ended = jobs.layout.read_each(Place.DONE, names)
-        for name, one in zip(names, ended, strict=True):
-            if one is None:
-                raise JobNotFoundError(f"{name} is not in done: it was removed or retried")
-            is_failed = one.state is JobState.FAILED
-            found.append(None if is_failed else results.complete(one).result)
+        ended = _ended(jobs.layout, [name for name in names if name is not None])
+        for name in names:
+            one = None if name is None else ended.get(name)
+            if one is None or one.state is JobState.FAILED:
+                found.append(None)
+            else:
+                found.append(results.complete(one).result)
             size_bytes += len(json.dumps(found[-1]))
             if size_bytes > INPUTS_LIMIT_BYTES:
                 raise JobNotFoundError(f"they have more than {INPUTS_LIMIT_BYTES} bytes of JSON")
     return found
 
 
-def _names(job: Job, jobs: JobQueue) -> Iterator[list[str]]:
-    """Yield the names of the jobs whose results a job receives, some at a time."""
+def _ended(layout: Layout, names: Sequence[str]) -> dict[str, Job]:
+    """Return by name the jobs that have ended; the others exist, and have not ended.
+
+    Raises:
+        JobNotFoundError: a job was removed.
+    """
+    ended = {job.name: job for job in layout.read(Place.DONE, names)}
+    left = [name for name in names if name not in ended]
+    for name in layout.ended_or_nowhere(left) if left else ():
+        # The job has ended meanwhile, or it is moving, or it was removed.
+        try:
+            job = layout.find(name)
+        except JobNotFoundError:
+            raise JobNotFoundError(
+                f"{name} was removed: keep ended jobs longer (--keep-done-ms, --keep-failed-ms)"
+            ) from None
+        if job.has_ended:
+            ended[name] = job
+    return ended
+
+
+def _names(job: Job, jobs: JobQueue) -> Iterator[list[str | None]]:
+    """Yield the names of the jobs whose results a job receives, some at a time.
+
+    A job that is not submitted yet has the name None.
+    """
     layout = jobs.layout
     record = read_record(layout, job.batch or "")
     dependencies = record.dependencies
@@ -136,7 +164,7 @@ def _names(job: Job, jobs: JobQueue) -> Iterator[list[str]]:
         if is_job(name):
             yield [name]
             continue
-        for chunk in read_chunks(layout, read_record(layout, name)):
-            names = [one for one, _ in chunk]
-            for start in range(0, len(names), READ_AT_ONCE):
-                yield names[start : start + READ_AT_ONCE]
+        other = read_record(layout, name)
+        for number, chunk in enumerate(read_chunks(layout, other)):
+            count = min(CHUNK_JOBS, other.jobs - number * CHUNK_JOBS)
+            yield [one for one, _ in chunk] or [None] * count
