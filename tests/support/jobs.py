@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections import Counter
@@ -158,6 +159,16 @@ class WorkerProcess:
 def write_tasks(directory: Path) -> None:
     """Write the module ``pipe_tasks``."""
     (directory / "pipe_tasks.py").write_text(TASKS)
+
+
+def wait_until_unread(pipe: int) -> None:
+    """Return when no process has a pipe open to read it, for example because the task was ended.
+
+    ``pipe`` is the descriptor of the other end, which reports this.
+    """
+    poll = select.poll()
+    poll.register(pipe, 0)
+    assert poll.poll(TIMEOUT_S * 1000), f"after {TIMEOUT_S} s a process still reads the pipe"
 
 
 def numbered(count: int, groups: int = 4, **parameters: Any) -> list[JobRequest]:

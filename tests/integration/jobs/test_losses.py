@@ -99,7 +99,7 @@ def test_a_job_that_kills_its_worker_costs_the_others_no_attempt(
     for job in found:
         if job.task != "deadly:kill_worker":
             assert (job.state, job.attempts) == (JobState.SUCCESSFUL, 1), job.errors
-            assert all("before it started the task" in error.message for error in job.errors)
+            assert all("before it recorded the start" in error.message for error in job.errors)
     lost = {job.name for job in owned if job.state is JobState.STAGING}
     assert all(job.losses >= 1 for job in found if job.name in lost)
 

@@ -23,6 +23,7 @@ from tests.support.jobs import (
     WorkerProcess,
     all_results,
     next_result,
+    wait_until_unread,
     write_tasks,
 )
 from tests.support.sessions import end_session
@@ -297,7 +298,9 @@ def test_a_worker_that_lost_its_session_goes_on_under_a_new_id(
             if threads:
                 late.close()
             else:
-                # What is not its own any more is not worked on: the task's process was ended.
+                # What is not its own any more is not worked on: the task's process is ended. The
+                # server does not wait for that before it gives the job out again.
+                wait_until_unread(late.fileno())
                 with pytest.raises(BrokenPipeError):
                     late.close()
             # The executor that runs this job has had its late result refused before.

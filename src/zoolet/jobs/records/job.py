@@ -76,7 +76,8 @@ class Job(NamedTuple):
         state: the job's state.
         worker: the id of the worker that owns or ended the job; None: no worker.
         attempts: the number of attempts that have ended, with a result or an error.
-        losses: how many times the job's worker was lost before it started the task.
+        losses: how many times the job's worker was lost before it recorded the start of the task.
+            A short task may have started nevertheless.
         progress: the progress that the task of the current or the last attempt has reported.
         errors: the errors of failed attempts, losses, failed imports and a cancellation.
         output: the last lines of each attempt that printed or logged something.

@@ -101,7 +101,7 @@ def lost(job: Job, now_ms: int) -> Job:
         return failed(job, now_ms, f"worker {job.worker} was lost while it ran the task")
     errors = job.errors
     if job.losses < LOSSES_SHOWN:
-        message = f"worker {job.worker} was lost before it started the task; not an attempt"
+        message = f"worker {job.worker} was lost before it recorded the start; not an attempt"
         errors = (*errors, AttemptError(job.attempts, job.worker or "", message))
     losses = min(job.losses + 1, LOSSES_LIMIT)
     return job._replace(losses=losses, errors=errors).waiting()

@@ -7,7 +7,8 @@ the queue. Invariants:
 
 - The outcome of a job is recorded with the worker id that the job was taken with. When the session
   is lost, the worker ends its running jobs and registers with a new id. If such a job finishes
-  before the worker can end it, the queue refuses its outcome.
+  before the worker can end it, the queue refuses its outcome. Nobody waits for the end of its
+  process: the next attempt may begin earlier, also in this worker.
 - If a thread ends before the stop, the worker has failed to serve the queue, even if the thread
   raised no exception.
 - A worker that has left a queue has no ephemeral in it. So other workers take its jobs, and do the

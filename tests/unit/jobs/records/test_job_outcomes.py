@@ -124,7 +124,7 @@ def test_a_loss_is_an_attempt_only_of_a_job_that_runs() -> None:
         1,
         None,
     )
-    assert "before it started the task" in after.last_error
+    assert "before it recorded the start" in after.last_error
     again = lost(after.taken("v", 0).running(1, cache_hit=None), 5)
     assert (again.state, again.attempts, again.losses) == (JobState.PENDING, 1, 1)
     last = lost(again.taken("u", 0).running(1, cache_hit=None), 5)
