@@ -110,7 +110,7 @@ class NamesOfChildren(EncodingSteps):
         self._pieces = pieces.valid
         self._earlier = pieces.earlier
         self._changed = pieces.changed
-        self._entries = directory.entries
+        self._entries = directory.shared_entries()
         self._num_entries: i64 = len(self._entries)
         self._position: i64 = 0
         write_i32_be(self._writer, directory.num_children)
