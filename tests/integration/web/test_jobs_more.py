@@ -1,5 +1,7 @@
 """Batches, workers, graphs and histories on the page, with real workers and databases."""
 
+import html
+import re
 import socket
 import threading
 import time
@@ -150,7 +152,24 @@ def test_batches_are_listed_in_parts_also_broken_ones(
     assert found[-1]["states"] is None
     assert "too many to count" in web.html(f"{URL}/batch/huge")
     assert web.get(f"{URL}/batches?filter=B1")["total"] == 10
+    [link] = re.findall('href="([^"]*)">Next<', web.html(f"{URL}/batches?filter=b"))
+    found = web.get(html.unescape(link))
+    assert (found["start"], found["total"], len(found["batches"])) == (20, 26, 6)
+    [link] = re.findall('href="([^"]*)">Previous<', web.html(html.unescape(link)))
+    found = web.get(html.unescape(link))
+    assert (found["start"], found["total"], len(found["batches"])) == (0, 26, 20)
     web.get(f"{URL}/batches?start=x", 400)
+
+
+@pytest.mark.parametrize("part", ["schedules", "workers"])
+def test_lists_of_a_queue_have_links_to_their_parts(
+    web: Browser, dispatcher: Dispatcher, part: str
+) -> None:
+    assert dispatcher.queue.workers() == []
+    found = web.get(f"{URL}/{part}?start=70")
+    assert found["start"] == 70
+    [link] = re.findall('href="([^"]*)">Previous<', web.html(f"{URL}/{part}?start=70"))
+    assert web.get(html.unescape(link))["start"] == 70 - found["count"]
 
 
 def test_the_graph_of_a_job_shows_what_is_before_and_after_it(

@@ -54,6 +54,11 @@ class QueuePlace:
         url = f"{self.base}/c/{self.cluster.name}/jobs/{name}" + (f"/{part}" if part else "")
         return url + (f"?{urlencode(given)}" if given else "")
 
+    def parts_url(self, part: str, **fields: Any) -> str:
+        """Return the URL of a page with a part of a list, up to the number of the first row."""
+        url = self.url(part, **fields)
+        return f"{url}{'&' if '?' in url else '?'}start="
+
     def job_url(self, name: str, action: str = "") -> str:
         """Return the URL of the page of a job, or of an action: ``/retry`` or ``/cancel``."""
         return self.url(f"job/{quote(name, safe='')}{action}")
