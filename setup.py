@@ -133,7 +133,7 @@ def of_mypyc() -> list[Extension]:
 
 
 def written_in_c() -> list[Extension]:
-    """Return the extensions that are written in C (docs/decisions/0118 and 0120)."""
+    """Return the extensions that are written in C (docs/decisions/0118, 0120 and 0121)."""
     names = ["state_machine.record_table"]
     if sys.platform == "linux":  # elsewhere, no event descriptor reports the end of a write
         names.append("storage.writer_thread")

@@ -1,14 +1,18 @@
 """The earlier states of znodes, which the tree keeps for an image of one moment.
 
-Invariant: the state of a path at that moment is in the table of kept states if the table has the
-path; otherwise it is the current state.
+Invariant: the state of a path at that moment is the kept one if there is one; otherwise it is the
+current state. This is so until the content of the image has the path; then it has no kept state.
 """
 
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from zoolet.big_endian.buffers import read_i64_be
 from zoolet.state_machine.acl_table import OPEN, StoredAcl
+from zoolet.state_machine.records import RecordTable
+from zoolet.state_machine.tables import PathTable
+from zoolet.state_machine.znode import PZXID
 
 NO_ENTRIES: Final[list[str]] = []
 
@@ -16,7 +20,7 @@ NO_ENTRIES: Final[list[str]] = []
 @final
 @mypyc_attr(acyclic=True, free_list_len=1)
 class KeptZnode:
-    """The state of one znode at one moment, as ``Tree.keep_znodes`` keeps it.
+    """The state of one znode at one moment.
 
     Attributes:
         record: its record; pzxid and the fields about its children may be outdated in it.
@@ -48,6 +52,45 @@ class KeptZnode:
         self.entries = entries
         self.num_entries: i64 = len(entries)
 
+    @classmethod
+    def plain(cls, record: bytes) -> "KeptZnode":
+        """Return the state of a plain znode."""
+        return cls(record, OPEN, 0, 0, read_i64_be(record, len(record) - PZXID), NO_ENTRIES)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a znode about which only its record says something."""
+        is_childless = self.entries is NO_ENTRIES and self is not ABSENT  # it never had a child
+        return is_childless and self.acl is OPEN and self.owner == 0
+
 
 ABSENT: Final = KeptZnode(b"", OPEN, 0, 0, 0, NO_ENTRIES)
 """The state of a path that has no znode."""
+
+
+@final
+class KeptZnodes:
+    """The states that are kept for one image.
+
+    Attributes:
+        plain: path to record, for plain znodes. They need less memory here.
+        others: path to state, for all others.
+    """
+
+    def __init__(self) -> None:
+        self.plain = RecordTable()
+        self.others: PathTable[KeptZnode] = PathTable()
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.plain or path in self.others
+
+    def put(self, path: str, znode: KeptZnode) -> None:
+        """Keep the state of a path, of which no state is kept yet."""
+        if znode.is_plain:
+            self.plain[path] = znode.record
+        else:
+            self.others[path] = znode
+
+    def drop_some(self) -> bool:
+        """Drop some of the states, which are not needed any more; return whether some remain."""
+        return self.plain.drop_some() or self.others.drop_some()

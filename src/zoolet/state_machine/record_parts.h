@@ -43,17 +43,22 @@ typedef uintptr_t Slot;
 #define TAG_MASK ((Slot)(2 * sizeof(void *) - 1))
 #define TAG_BITS (sizeof(void *) == 8 ? 4 : 3)
 
+/* A mark is a number, so that all marks of a table can be forgotten without reading its entries. */
 typedef struct {
     PyObject *path;
-    int32_t data_length; /* -1 if the data are null; AS_OBJECT */
-    char rest[];         /* data and Stat without its length of the data */
+    int32_t data_length : 10; /* -1 if the data are null; AS_OBJECT */
+    uint32_t mark : 22;
+    char rest[]; /* data and Stat without its length of the data */
 } Entry;
 
 typedef struct {
     PyObject *path;
-    int32_t data_length; /* AS_OBJECT */
+    int32_t data_length : 10; /* AS_OBJECT */
+    uint32_t mark : 22;
     PyObject *record;
 } EntryOfObject;
+
+#define MOST_MARKS (((uint32_t)1 << 22) - 1)
 
 typedef struct {
     Slot *slots;
@@ -145,6 +150,7 @@ static Entry *new_entry(PyObject *path, PyObject *record) {
     }
     entry->path = Py_NewRef(path);
     entry->data_length = length;
+    entry->mark = 0;
     if (length == AS_OBJECT)
         ((EntryOfObject *)entry)->record = Py_NewRef(record);
     else
@@ -224,6 +230,16 @@ static Entry *entry_at(const Part *part, uint32_t at) {
         if (nearer > REMOVED) __builtin_prefetch(entry_in(nearer)->path);
     }
     return part->slots[at] > REMOVED ? entry_in(part->slots[at]) : NULL;
+}
+
+/* Free all entries of a part. */
+static void free_entries(Part *part) {
+    for (uint32_t at = 0; at < part->num_slots; at++) {
+        Entry *entry = entry_at(part, at);
+        if (entry != NULL) free_entry(entry);
+        part->slots[at] = EMPTY;
+    }
+    part->num_used = part->num_entries = 0;
 }
 
 /* Put all entries of a part into two others: into `set` if their hash has the bit. */

@@ -38,6 +38,7 @@ typedef struct {
     size_t next_to_shrink;
     int has_removed;
     PyObject *last; /* the last record that get() made; NULL before */
+    uint32_t mark;  /* of the marked entries; MOST_MARKS if none can be marked any more */
 } RecordTable;
 
 static size_t number_of_part(const RecordTable *self, uint64_t hash) {
@@ -132,6 +133,7 @@ static int replace(Slot *slot, PyObject *record) {
     }
     Entry *made = new_entry(entry->path, record);
     if (made == NULL) return -1;
+    made->mark = entry->mark;
     *slot = (Slot)made | (*slot & TAG_MASK);
     free_entry(entry);
     return 0;
@@ -212,6 +214,38 @@ static PyObject *pop(RecordTable *self, PyObject *path) {
     return record;
 }
 
+/* -- Marks ------------------------------------------------------------------------------------- */
+
+static PyObject *forget_marks(RecordTable *self, PyObject *Py_UNUSED(none)) {
+    if (self->mark < MOST_MARKS) self->mark++;
+    Py_RETURN_NONE;
+}
+
+static int is_marked(const RecordTable *self, const Entry *entry) {
+    return entry->mark == self->mark && self->mark < MOST_MARKS;
+}
+
+static PyObject *mark(RecordTable *self, PyObject *path) {
+    if (!is_path(path)) return NULL;
+    uint64_t hash = hash_of(path);
+    Slot *slot = find(part_of(self, hash), path, hash);
+    if (slot != NULL) entry_in(*slot)->mark = self->mark;
+    Py_RETURN_NONE;
+}
+
+static PyObject *change(RecordTable *self, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2) return PyErr_Format(PyExc_TypeError, "change() needs a path and a record");
+    PyObject *path = arguments[0], *record = arguments[1];
+    if (!is_path(path) || !is_record(record)) return NULL;
+    uint64_t hash = hash_of(path);
+    Slot *slot = find(part_of(self, hash), path, hash);
+    if (slot == NULL || !is_marked(self, entry_in(*slot))) Py_RETURN_FALSE;
+    if (replace(slot, record) < 0) return NULL;
+    Py_RETURN_TRUE;
+}
+
+/* -- Memory ahead ------------------------------------------------------------------------------ */
+
 /* Fill `hashes` with those of the paths in the next frames of requests; return their number. */
 static size_t hash_paths(const char *at, const char *end, uint64_t *hashes) {
     Py_hash_t (*hash)(const void *, Py_ssize_t) = PyHash_GetFuncDef()->hash;
@@ -286,6 +320,21 @@ static PyObject *shrink(RecordTable *self, PyObject *Py_UNUSED(none)) {
     Py_RETURN_NONE;
 }
 
+/* A table that loses its last part has fewer paths, and nothing else is wrong with it. */
+static PyObject *drop_some(RecordTable *self, PyObject *Py_UNUSED(none)) {
+    for (Py_ssize_t room = STEP; room > 0; room -= COST_OF_A_PART) {
+        Part *part = &self->parts[self->num_parts - 1];
+        room -= (Py_ssize_t)part->num_entries;
+        self->num_entries -= (Py_ssize_t)part->num_entries;
+        free_entries(part);
+        if (self->num_parts == 1) Py_RETURN_FALSE;
+        PyMem_Free(part->slots);
+        if (self->num_parts == self->round) self->round /= 2;
+        self->num_parts--;
+    }
+    Py_RETURN_TRUE;
+}
+
 static Py_ssize_t length(RecordTable *self) { return self->num_entries; }
 
 /* Return an iterator over a copy of the paths, so the table may change meanwhile. */
@@ -325,12 +374,8 @@ static PyObject *new_table(PyTypeObject *type, PyObject *arguments, PyObject *ke
 
 static void free_table(RecordTable *self) {
     for (size_t number = 0; number < self->num_parts; number++) {
-        Part *part = &self->parts[number];
-        for (uint32_t at = 0; at < part->num_slots; at++) {
-            Entry *entry = entry_at(part, at);
-            if (entry != NULL) free_entry(entry);
-        }
-        PyMem_Free(part->slots);
+        free_entries(&self->parts[number]);
+        PyMem_Free(self->parts[number].slots);
     }
     PyMem_Free(self->parts);
     Py_XDECREF(self->last);
@@ -355,6 +400,21 @@ static PyMethodDef methods[] = {
      PyDoc_STR("shrink()\n\n"
                "Reduce parts to the memory that their entries need, in one step of a limited\n"
                "length. If paths were removed, a number of calls reaches all parts.")},
+    {"forget_marks", (PyCFunction)forget_marks, METH_NOARGS,
+     PyDoc_STR("forget_marks()\n\n"
+               "Let no path be marked. After 4,194,302 calls, no path can be marked any more.")},
+    {"mark", (PyCFunction)mark, METH_O,
+     PyDoc_STR("mark(path)\n\n"
+               "Mark a path, until it is removed or the marks are forgotten; do nothing if the\n"
+               "table does not have it.")},
+    {"change", (PyCFunction)(void (*)(void))change, METH_FASTCALL,
+     PyDoc_STR("change(path, record)\n\n"
+               "Replace the record of a marked path, and return True; do nothing and return False\n"
+               "if the path is not marked.")},
+    {"drop_some", (PyCFunction)drop_some, METH_NOARGS,
+     PyDoc_STR("drop_some()\n\n"
+               "Drop some entries of a table that is not needed any more; return whether some\n"
+               "remain.")},
     {NULL, NULL, 0, NULL},
 };
 
@@ -381,11 +441,26 @@ static PyTypeObject type = {
     .tp_as_mapping = &as_mapping,
 };
 
+#include "plain_znodes.h"
+
+static PyMethodDef functions[] = {
+    {"encode_plain", (PyCFunction)(void (*)(void))encode_plain, METH_FASTCALL,
+     PyDoc_STR("encode_plain(records, kept, others, paths, position, end, room, marks)\n\n"
+               "Encode the znodes from paths[position] to before paths[end] as in a snapshot, until\n"
+               "one is not plain, or `room` bytes are full. The state of a path is the record in the\n"
+               "RecordTable `kept`, from which it is removed, or else the one in `records`, which\n"
+               "is marked if `marks` is true. A znode is plain if it has a short record and a short\n"
+               "ASCII path, and the path is in none of `others`, a tuple with the ``parts`` of\n"
+               "PathTables. Return the bytes and the position of the first path that is left.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "zoolet.state_machine.record_table",
     .m_doc = PyDoc_STR("The table from path to record, with little memory for each."),
     .m_size = -1,
+    .m_methods = functions,
 };
 
 PyMODINIT_FUNC PyInit_record_table(void) {

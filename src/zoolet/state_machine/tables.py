@@ -50,7 +50,7 @@ class PathTable(Generic[V]):
     bit more for the others.
 
     Attributes:
-        parts: the dicts; other modules only read them.
+        parts: the dicts; other modules only read them, as plain_znodes.h does.
     """
 
     __slots__ = (
@@ -184,10 +184,22 @@ class PathTable(Generic[V]):
         for part in self.parts:
             yield from part.values()
 
-    # --- Memory
+    # --- What only the table in C does (record_table.c): these do nothing, which is correct too
+
+    def forget_marks(self) -> None:
+        """Let no path be marked."""
+
+    def mark(self, path: str) -> None:
+        """Mark a path, or do nothing."""
+
+    def change(self, _path: str, _value: V) -> bool:
+        """Replace the value of a marked path, and return True; otherwise return False."""
+        return False
 
     def fetch_ahead(self, data: bytes, position: int) -> None:
-        """Do nothing: only the table in C can tell the processor what to load (record_table.c)."""
+        """Tell the processor which memory to load."""
+
+    # --- Memory
 
     def shrink(self) -> None:
         """Reduce parts to the memory that their entries need, in one step of a limited length.

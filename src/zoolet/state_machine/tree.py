@@ -27,7 +27,8 @@ from zoolet.model.owner_kinds import OwnerKind
 from zoolet.model.stat import Stat
 from zoolet.state_machine.acl_table import OPEN, AclTable, StoredAcl
 from zoolet.state_machine.directory import Directory
-from zoolet.state_machine.kept import ABSENT, NO_ENTRIES, KeptZnode
+from zoolet.state_machine.kept import ABSENT, NO_ENTRIES, KeptZnode, KeptZnodes
+from zoolet.state_machine.records import RecordTable
 from zoolet.state_machine.tables import PathTable, shrunk
 from zoolet.state_machine.znode import (
     AVERSION,
@@ -45,11 +46,6 @@ from zoolet.state_machine.znode import (
     wrap_int32,
     write_names,
 )
-
-try:
-    from zoolet.state_machine.record_table import RecordTable
-except ImportError:  # it is only in the compiled build
-    from zoolet.state_machine.tables import PathTable as RecordTable  # type: ignore[assignment]
 
 _NO_NAMES: Final = bytes(4)
 _LONG_RECORD_BYTES: Final = 4096
@@ -89,7 +85,7 @@ class Tree:
         self._uncounted: dict[str, None] = {}
         self._uncounted_long: dict[str, None] = {}
         self._has_uncounted = False  # whether one of the two tables has a path
-        self._kept: list[PathTable[KeptZnode]] = []
+        self._kept: list[KeptZnodes] = []
 
     @classmethod
     def fresh(cls) -> "Tree":
@@ -110,7 +106,7 @@ class Tree:
         if self._has_uncounted:
             self._count_changed()
             if path in self._uncounted_long:
-                self._count_children(path, self.directories[path])
+                self.count_children(path)
                 del self._uncounted_long[path]
         return self._find_record(path)
 
@@ -138,22 +134,26 @@ class Tree:
         self.ephemerals = shrunk(self.ephemerals)
         self.ephemeral_bytes = shrunk(self.ephemeral_bytes)
 
-    def keep_znodes(self) -> PathTable[KeptZnode]:
-        """Return a new table; before a path changes, its current state is put into the table.
+    def keep_znodes(self) -> KeptZnodes:
+        """Until ``forget_kept`` is called, keep the state of each path before its first change.
 
-        So a caller that needs the state of all znodes at this time copies nothing. The table is
-        filled until ``forget_kept`` is called with it.
+        So a caller that needs the state of all znodes at this time copies nothing.
         """
-        kept: PathTable[KeptZnode] = PathTable()
+        kept = KeptZnodes()
         self._kept.append(kept)
+        self.records.forget_marks()
         return kept
 
-    def forget_kept(self, kept: PathTable[KeptZnode]) -> None:
-        """Stop filling a table of ``keep_znodes``; do nothing if this has been done already."""
+    def forget_kept(self, kept: KeptZnodes) -> None:
+        """Keep no more states there; do nothing if this has been done already."""
         self._kept = [other for other in self._kept if other is not kept]
 
+    def keeps_only(self, kept: KeptZnodes) -> bool:
+        """Return whether states are kept there and nowhere else."""
+        return len(self._kept) == 1 and self._kept[0] is kept
+
     def state_of(self, path: str) -> KeptZnode:
-        """Return the current state of a path, as ``keep_znodes`` stores it."""
+        """Return the current state of a path."""
         record = self.records.get(path)
         if record is None:
             return ABSENT
@@ -167,18 +167,31 @@ class Tree:
         return KeptZnode(record, acl, owner, created, directory.pzxid, entries)
 
     def _keep(self, path: str) -> None:
-        """Put the state of a path that is about to change into the tables that do not have it."""
+        """Keep the state of a path that is about to change, wherever it is not kept yet."""
         for kept in self._kept:
             if path not in kept:
-                kept[path] = self.state_of(path)
+                kept.put(path, self.state_of(path))
+
+    def _replace(self, path: str, before: bytes, record: bytes) -> None:
+        """Replace a znode's record. A path is marked if its state need not be kept any more."""
+        if not self._kept:
+            self.records[path] = record
+        elif not self.records.change(path, record):
+            self._keep(path)
+            self.records.mark(path)
+            self.records[path] = record
+        bytes_more: i64 = i64(len(record)) - len(before)
+        if bytes_more != 0:
+            self.size_bytes += bytes_more
+            if path != paths.ROOT:
+                self.directories[self.parents.of(path)].grow(0, bytes_more)
 
     def find(self, path: str) -> Znode | None:
         """Return the current state of a znode; None if the znode does not exist."""
         record = self.record_of(path)
         if record is None:
             return None
-        directory = self.directories.get(path)
-        created = 0 if directory is None else directory.created
+        created = self.created_under(path)
         names = [paths.name_of(child) for child in self.children_of(path)]
         return Znode(record, self.acl_of(path), names, created)
 
@@ -302,12 +315,23 @@ class Tree:
 
     def count_all_children(self) -> None:
         """Update the Stat of every znode that has had children, after loading."""
-        for path, directory in self.directories.items():
-            self._count_children(path, directory)
+        for path in self.directories:
+            self.count_children(path)
 
     def count_children(self, path: str) -> None:
-        """Update the Stat of one znode that has had children, so that loading can be in steps."""
-        self._count_children(path, self.directories[path])
+        """Update the Stat of one znode that has had children; loading calls it in steps."""
+        directory = self.directories[path]
+        before = self.records[path]
+        size = len(before)
+        num_children = directory.num_children
+        writer = BytesWriter()
+        writer.write(before[: size - CVERSION])
+        write_i32_be(writer, wrap_int32(2 * directory.created - num_children))
+        writer.write(before[size - AVERSION : size - NUM_CHILDREN])
+        write_i32_be(writer, num_children)
+        write_i64_be(writer, directory.pzxid)
+        self.records[path] = writer.getvalue()
+        directory.is_counted = True
 
     def _directory(self, path: str, record: bytes) -> Directory:
         """Return the directory of a znode; if it is missing, create it from the znode's record."""
@@ -407,20 +431,15 @@ class Tree:
     ) -> bytes:
         """Replace a znode's data and return its record; raises RequestError (NO_NODE)."""
         before = self._existing(path)
-        record = self.records[path] = set_record(before, data, version, zxid, time_ms)
-        if len(record) != len(before):
-            self._resize(path, i64(len(record)) - len(before))
+        record = set_record(before, data, version, zxid, time_ms)
+        self._replace(path, before, record)
         return record
-
-    def _resize(self, path: str, bytes_more: i64) -> None:
-        """Update the sizes after a change of a znode's data."""
-        self.size_bytes += bytes_more
-        if path != paths.ROOT:
-            self.directories[self.parents.of(path)].grow(0, bytes_more)
 
     def set_acl(self, path: str, acl: AclList, version: int) -> bytes:
         """Replace a znode's ACL and return its record; raises RequestError (NO_NODE)."""
         before = self._existing(path)
+        if self._kept:
+            self._keep(path)
         stored = self.acl_table.find_or_add(acl)
         if stored is not self.stored_acl_of(path):
             self._take_acl(path)
@@ -438,17 +457,14 @@ class Tree:
         Raises KeyError if the znode does not exist.
         """
         before = self.records[path]
-        if self._kept:
-            self._keep(path)
-        record = self.records[path] = record_with_data(before, data)
-        if len(record) != len(before):
-            self._resize(path, i64(len(record)) - len(before))
+        record = record_with_data(before, data)
+        self._replace(path, before, record)
         return record
 
     def _count_changed(self) -> None:
         """Update the records of all znodes in ``_uncounted``, whose children have changed."""
         for path in self._uncounted:
-            self._count_children(path, self.directories[path])
+            self.count_children(path)
         self._uncounted.clear()
         self._has_uncounted = len(self._uncounted_long) > 0
 
@@ -475,24 +491,9 @@ class Tree:
                 self._uncounted[parent] = None
         return directory
 
-    def _count_children(self, path: str, directory: Directory) -> None:
-        before = self.records[path]
-        size = len(before)
-        num_children = directory.num_children
-        writer = BytesWriter()
-        writer.write(before[: size - CVERSION])
-        write_i32_be(writer, wrap_int32(2 * directory.created - num_children))
-        writer.write(before[size - AVERSION : size - NUM_CHILDREN])
-        write_i32_be(writer, num_children)
-        write_i64_be(writer, directory.pzxid)
-        self.records[path] = writer.getvalue()
-        directory.is_counted = True
-
     def _existing(self, path: str) -> bytes:
-        """Return the record of a znode that is about to change; raises RequestError (NO_NODE)."""
+        """Return the up-to-date record of a znode; raises RequestError (NO_NODE)."""
         record = self.record_of(path)
         if record is None:
             raise RequestError(ErrorCode.NO_NODE, path)
-        if self._kept:
-            self._keep(path)
         return record

@@ -26,6 +26,7 @@ from zoolet.model.stat import STAT_BYTES
 from zoolet.state_machine.acl_table import OPEN, StoredAcl
 from zoolet.state_machine.kept import ABSENT, KeptZnode
 from zoolet.state_machine.machine import StateMachine
+from zoolet.state_machine.records import encode_plain
 from zoolet.state_machine.tree import Tree
 from zoolet.state_machine.znode import AVERSION, OWNER
 from zoolet.state_machine.znode import VERSION as VERSION_AT
@@ -63,6 +64,8 @@ OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
 SEAL_BYTES: Final = LONG.size + len(_END_OF_TREE)
 _CHUNK_BYTES: Final = 1 << 18
+_RUN_BYTES: Final = 1 << 16
+"""The most bytes of one run: more memory would come from the system page by page."""
 _PATHS_AT_ONCE: Final = 5000
 """The most paths that one step looks up; some may have no znode, so a step may write nothing."""
 
@@ -152,17 +155,32 @@ class Image:
     ) -> bool:
         """Write znodes until a chunk is full; return whether the walk has reached all znodes."""
         tree, kept = self._tree, self._kept
+        others = (tree.directories.parts, tree.acls.parts, tree.perishable.parts, kept.others.parts)
+        marks = tree.keeps_only(kept)
         for _ in range(_PATHS_AT_ONCE):
             while levels[-1].position == levels[-1].end:
                 levels.pop()
                 if not levels:
                     return True
             level = levels[-1]
+            room = min(_RUN_BYTES, _CHUNK_BYTES - len(writer))
+            run, position = encode_plain(
+                tree.records,
+                kept.plain,
+                others,
+                level.paths,
+                level.position,
+                level.end,
+                room,
+                marks,
+            )
+            if run:
+                writer.write(run)
+                level.position = position
+                continue
             path = level.paths[level.position]
             level.position += 1
-            znode = kept.get(path)
-            if znode is None:
-                znode = tree.state_of(path)
+            znode = self._state_of(path, marks)
             if znode is ABSENT:
                 continue
             _write_znode(
@@ -173,6 +191,18 @@ class Image:
             if len(writer) >= _CHUNK_BYTES:
                 break
         return False
+
+    def _state_of(self, path: str, marks: bool) -> KeptZnode:
+        """Return the state of a path at the moment of the image; it need not be kept any more."""
+        record = self._kept.plain.pop(path)
+        if record is not None:
+            return KeptZnode.plain(record)
+        znode = self._kept.others.pop(path)
+        if znode is None:
+            znode = self._tree.state_of(path)
+            if marks:
+                self._tree.records.mark(path)
+        return znode
 
 
 @final
