@@ -7,6 +7,6 @@ import sys
 if not sys.flags.safe_path and sys.path:
     del sys.path[0]
 
-from zoolet.cli import main
+from zoolet.entry import main
 
 main()

@@ -1,18 +1,14 @@
-"""The entry points: ``zoolet``, ``zkServer.sh``, ``zkCli.sh``, and scripts for data directories.
+"""The commands: ``zoolet``, ``zkServer.sh``, ``zkCli.sh``, and scripts for data directories.
 
 This module lists the commands and their modules. It imports the module of a command only when the
 command is run, because a server does not need the shell and the shell does not need the server. If
-a command does not handle an OSError, or needs a package that is not installed, this module prints
-one line.
+a command does not handle an OSError, or needs a package that is not installed, it prints one line.
+``zoolet.entry`` runs a server without this module.
 """
 # ruff: noqa: E402 -- the garbage collector is configured before large modules are imported
 
-import codecs
-import contextlib
 import importlib
-import os
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 
 from zoolet.process import collector
@@ -22,7 +18,8 @@ collector.configure()
 import click
 
 from zoolet.console.extras import explain_import, missing
-from zoolet.console.os_errors import explain, needs_posix
+from zoolet.console.os_errors import needs_posix
+from zoolet.console.programs import run_reporting, use_utf8
 from zoolet.console.reporting import fail
 from zoolet.model.build import DESCRIPTION
 
@@ -50,8 +47,6 @@ _NEED_POSIX: Final = frozenset(
 _NEEDED: Final = {"archive": "zstandard", "jobs": "sqlalchemy", "worker": "sqlalchemy"}
 """The optional package that a command needs, although it imports the package later."""
 
-_FAILED: Final = 1
-
 
 class _Commands(click.Group):
     """The commands of this module, and those of ``_PLACES``, which are imported on demand."""
@@ -78,8 +73,8 @@ class _Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; print an OSError that it raises in one line."""
         if not args and "args" not in kwargs:
-            _use_utf8()
-        return _reporting(lambda: super(_Commands, self).main(*args, **kwargs))
+            use_utf8()
+        return run_reporting(lambda: super(_Commands, self).main(*args, **kwargs))
 
 
 def _unavailable(name: str, reason: str) -> click.Command:
@@ -91,54 +86,6 @@ def _unavailable(name: str, reason: str) -> click.Command:
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
         add_help_option=False,
     )
-
-
-def _use_utf8() -> None:
-    """Start this program again in Python's UTF-8 mode if the locale has only ASCII characters.
-
-    Python itself does so for the locale C, unless PYTHONUTF8 is 0. Without it, the program could
-    not read or write other characters in paths of znodes, in data and in the names of files.
-    """
-    is_ascii = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
-    # The variable is also for the processes that this program starts. If it is set already, an
-    # option of Python forbids the mode: starting again would not end.
-    if is_ascii and os.environ.get("PYTHONUTF8") != "1" and sys.executable:
-        os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
-
-
-def _reporting(run: Callable[[], Any]) -> Any:
-    """Run a program. If it raises an OSError, print one line and exit with status 1.
-
-    The same happens if an optional package is missing. The output is flushed here, because Python
-    prints its own message if a flush at exit fails.
-    """
-    try:
-        try:
-            return run()
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-    except OSError as error:
-        _discard_output()
-        # A closed pipe is not an error: its reader needs no more output.
-        if not isinstance(error, BrokenPipeError):
-            with contextlib.suppress(OSError):
-                click.echo(f"zoolet: {explain(error)}", err=True)
-        sys.exit(_FAILED)
-    except ImportError as error:
-        if (reason := explain_import(error)) is None:
-            raise
-        click.echo(f"zoolet: {reason}", err=True)
-        sys.exit(_FAILED)
-
-
-def _discard_output() -> None:
-    """Redirect standard output to the null device, so that Python's flush at exit succeeds."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -164,8 +111,8 @@ def zk_server() -> None:
 
 def zk_cli() -> None:
     """Run ``zkCli.sh``."""
-    _use_utf8()
-    _reporting(lambda: _run_shell(sys.argv[1:]))
+    use_utf8()
+    run_reporting(lambda: _run_shell(sys.argv[1:]))
 
 
 def zk_cleanup() -> None:
@@ -199,8 +146,8 @@ def _run_script(name: str, module: str, command: str, **arguments: Any) -> None:
     """Import the module of a command and run the command as the script ``name``."""
     if sys.platform == "win32":
         fail(f"zoolet: {needs_posix(name)}")
-    _use_utf8()
-    _reporting(lambda: getattr(importlib.import_module(module), command)(**arguments))
+    use_utf8()
+    run_reporting(lambda: getattr(importlib.import_module(module), command)(**arguments))
 
 
 def _run_shell(arguments: list[str]) -> None:

@@ -3,8 +3,11 @@
 ``python -m benchmarks.imports`` measures the time.
 """
 
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +32,9 @@ ALLOWED = {
     "zoolet.testing": set(),
     "zoolet.console.extras": set(),
     "zoolet.cli": {"click"},
+    "zoolet.entry": set(),
     "zoolet.server.cli.commands": {"click"},
+    "zoolet.server.cli.foreground": set(),
     "zoolet.server.cli.running": set(),
     "zoolet.server.service": set(),
     "zoolet.jobs.worker.worker": {"kazoo"},
@@ -101,3 +106,29 @@ print(*sys.modules)
             timeout=60,
         )
     assert not SLOW & set(completed.stdout.split())
+
+
+UNUSED = {
+    *("_ctypes", "_json", "_ssl", "click", "ctypes", "datetime", "email", "gettext", "h11"),
+    *("json", "platform", "shlex", "tempfile", "uuid"),
+}
+"""What a server without TLS and without clients does not need."""
+
+
+class TracedServer(ServerProcess):
+    """A server whose log has the name of each module that it imports."""
+
+    def _command(self) -> Sequence[str]:
+        python, *arguments = super()._command()
+        return [python, "-X", "importtime", *arguments]
+
+    @property
+    def imported(self) -> set[str]:
+        return set(re.findall(r"^import time: .*\| +([\w.]+)$", self.log, re.MULTILINE))
+
+
+def test_a_server_without_clients_loads_no_module_in_vain(tmp_path: Path) -> None:
+    with TracedServer(tmp_path / "server") as server:
+        assert server.ask("ruok") == "imok"
+        assert "zoolet.server.service" in server.imported
+        assert UNUSED & server.imported == set()

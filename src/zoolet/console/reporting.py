@@ -1,11 +1,12 @@
-"""Ends a command after an error, with a message on standard error and an exit status."""
+"""Ends a command after an error, with a message on standard error and an exit status.
+
+This module must not import click: a server does not need it.
+"""
 
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import NoReturn, ParamSpec, TypeVar
-
-import click
 
 from zoolet.console.os_errors import explain
 from zoolet.console.terminal import printable
@@ -16,7 +17,8 @@ T = TypeVar("T")
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """Print a message to standard error and exit with a status."""
-    click.echo(message, err=True)
+    if sys.stderr is not None:  # else print would write to standard output
+        print(message, file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(status)
 
 

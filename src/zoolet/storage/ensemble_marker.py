@@ -6,8 +6,6 @@ Apache ZooKeeper ignores the file. Only its existence counts: a server also refu
 content cannot be read.
 """
 
-import json
-import shlex
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -44,6 +42,8 @@ def read_marker(disk: Disk, directories: DataDirectories) -> Marker | None:
     path = marker_path(directories)
     if MARKER_NAME not in disk.list_names(path.parent):
         return None
+    import json  # noqa: PLC0415 -- an empty server does not need it
+
     try:
         found = json.loads(disk.read(path))
         members = tuple(str(member) for member in found["members"])
@@ -54,6 +54,8 @@ def read_marker(disk: Disk, directories: DataDirectories) -> Marker | None:
 
 def write_marker(disk: Disk, directories: DataDirectories, marker: Marker) -> None:
     """Write the marker; return when it is on disk. Raises OSError."""
+    import json  # noqa: PLC0415 -- an empty server does not need it
+
     shown = marker._asdict() | {"zxid": f"{marker.zxid:x}"}
     replace_file(disk, marker_path(directories), f"{json.dumps(shown, indent=2)}\n".encode())
 
@@ -70,6 +72,8 @@ def check_not_marked(disk: Disk, directories: DataDirectories) -> None:
     marker = read_marker(disk, directories)
     if marker is None:
         return
+    import shlex  # noqa: PLC0415 -- an empty server does not need it
+
     data_dir = directories.snapshots.parent
     since = f" on {marker.time}" if marker.time else ""
     members = f" ({', '.join(marker.members)})" if marker.members else ""

@@ -1,43 +1,31 @@
 """``zoolet server``, also called ``zkServer.sh``: start, stop and inspect a server.
 
-This module defines the arguments, the messages and the exit statuses. ``control`` and ``service``
-do the work of the commands.
+This module defines the arguments, the messages and the exit statuses. ``control`` and
+``foreground`` do the work of the commands.
 """
 
-import logging
 import os
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
-from zoolet.console.reporting import fail, reporting, text_of
+from zoolet.console.reporting import fail
 from zoolet.model.build import DESCRIPTION
-from zoolet.process import openssl
 from zoolet.process.service_manager import ServiceManager
-from zoolet.server.cli import control
+from zoolet.server.cli import control, foreground
 from zoolet.server.cli.environment import Environment
+from zoolet.server.cli.foreground import LOG_FORMATS, Options, Setup, reporting_errors
 from zoolet.server.common.errors import ConfigError, ServerError
-from zoolet.server.logs.logs import LEVELS, LogFormat, set_up
-from zoolet.server.zoo_cfg.config import NO_CLIENTS, Config
+from zoolet.server.logs.logs import LEVELS
+from zoolet.server.zoo_cfg.config import Config
 from zoolet.server.zoo_cfg.reading import read_config
-from zoolet.storage.errors import DirectoryError, StorageError
+from zoolet.storage.errors import StorageError
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
-_FAILED = 1
 _SHOWN = ("Mode: ", "Leader: ", "Lag: ", "Release ")
 """The lines of ``srvr`` that ``status`` prints; all but the first are those of an observer."""
-
-_SIGNALLED = 128
-"""Java adds the number of the signal that ends it, as a shell does."""
-
-_reporting = reporting(ConfigError, ServerError, StorageError)
-
-log = logging.getLogger(__name__)
 
 
 class _Caller(NamedTuple):
@@ -47,38 +35,14 @@ class _Caller(NamedTuple):
     service_manager: ServiceManager
 
 
-class _Setup(NamedTuple):
-    """The environment and the configuration that a command uses."""
-
-    environment: Environment
-    config_path: Path
-    config: Config
-
-    @property
-    def warnings(self) -> list[str]:
-        return self.environment.warnings(self.config_path)
-
-
 def _caller() -> _Caller:
     caller = click.get_current_context().find_object(_Caller)
     assert caller is not None  # noqa: S101 -- the group sets it
     return caller
 
 
-def _read(path: Path | None, *, starts: bool = False) -> _Setup:
-    """Read the zoo.cfg that the argument, the options and the environment variables select.
-
-    Only a server that starts needs the secrets that zoo.cfg refers to.
-    """
-    environment = Environment.read(os.environ).with_config_directory(_caller().config_directory)
-    found = environment.find_config(path).absolute()
-    variables = os.environ if starts else None
-    config = read_config(found, environment.flags.properties, variables)
-    return _Setup(environment, found, config)
-
-
-def _read_and_tell(path: Path | None, *, starts: bool = False) -> _Setup:
-    setup = _read(path, starts=starts)
+def _read_and_tell(path: Path | None, *, starts: bool = False) -> Setup:
+    setup = Setup.read(path, _caller().config_directory, starts=starts)
     click.echo(f"Using config: {setup.config_path}", err=True)
     for warning in setup.warnings:
         click.echo(f"zoolet: {warning}", err=True)
@@ -116,7 +80,7 @@ _level_option = click.option(
 )
 _format_option = click.option(
     "--log-format",
-    type=click.Choice([member.value for member in LogFormat]),
+    type=click.Choice(LOG_FORMATS),
     default="text",
     help="The format of the log; json: one object per line.",
 )
@@ -149,7 +113,6 @@ _discard_option = click.option(
 )
 @click.option("--ready-fd", type=int, hidden=True)
 @_discard_option
-@_reporting
 def start_foreground(
     config: Path | None,
     log_level: str,
@@ -160,101 +123,11 @@ def start_foreground(
     ready_fd: int | None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    report = control.ReadinessReport(ready_fd)
-    service_manager = _caller().service_manager
-    try:
-        reopen = set_up(log_level, LogFormat(log_format), log_file)
-        setup = _read(config, starts=True)
-        stopped_by = _serve(
-            setup, report, service_manager, reopen, discards_local_data=discards_local_data
-        )
-    except (ConfigError, ServerError, StorageError, OSError) as error:
-        message = text_of(error)
-        report.failed(message)
-        service_manager.report_failed(message)
-        status = _apache_status(error) if has_apache_status else _FAILED
-        if LogFormat(log_format) is LogFormat.TEXT:
-            fail(f"zoolet: {message}", status)
-        log.error("%s", message)  # noqa: TRY400 -- the message says what to do
-        sys.exit(status)
-    finally:
-        service_manager.close()
-    if has_apache_status:
-        sys.exit(_SIGNALLED + stopped_by)
-
-
-def _apache_status(error: Exception) -> int:
-    """Return the exit status of Apache ZooKeeper for an error.
-
-    Source: ``ExitCode`` and ``QuorumPeerMain.main`` of Apache ZooKeeper 3.9.5.
-    """
-    if isinstance(error, ConfigError):
-        return 2
-    return 3 if isinstance(error, DirectoryError) else _FAILED
-
-
-def _serve(
-    setup: _Setup,
-    report: control.ReadinessReport,
-    service_manager: ServiceManager,
-    reopen: Callable[[], None],
-    *,
-    discards_local_data: bool,
-) -> signal.Signals:
-    config, pid_path = setup.config, setup.environment.pid_path
-    if not config.may_use_tls:
-        openssl.leave_out()
-    # Imported here because only this command runs a server.
-    from zoolet.server.cli.running import run  # noqa: PLC0415
-    from zoolet.server.operator.four_letter_words import unknown_words  # noqa: PLC0415
-
-    log.info(
-        "zoolet %s starts as process %d. Using config: %s; %s",
-        DESCRIPTION,
-        os.getpid(),
-        setup.config_path,
-        _configured(config),
+    options = Options(
+        config, log_level, log_format, discards_local_data, log_file, has_apache_status, ready_fd
     )
-    for warning in setup.warnings:
-        log.warning("%s", warning)
-    for word in unknown_words(config.four_letter_words):
-        log.warning("4lw.commands.whitelist: %s is not a four-letter word of zoolet", word)
-    pid_file = control.PidFile(pid_path) if pid_path is not None else None
-
-    def ready() -> None:
-        if pid_file is not None:
-            pid_file.write()
-        report.ready()
-
-    try:
-        return run(
-            config,
-            service_manager=service_manager,
-            on_ready=ready,
-            on_hangup=reopen,
-            discards_local_data=discards_local_data,
-        )
-    finally:
-        if pid_file is not None:
-            pid_file.remove()
-
-
-def _configured(config: Config) -> str:
-    """Return one line with the directories and the addresses of a configuration."""
-    listeners = []
-    if config.client_port != NO_CLIENTS:
-        listeners.append(("clients", config.client_address, config.client_port))
-    if config.tls is not None and config.tls.listener is not None:
-        listeners.append(("TLS clients", *config.tls.listener))
-    if config.admin is not None:
-        listeners.append(("admin", *config.admin.listener))
-    if config.metrics is not None:
-        listeners.append(("metrics", *config.metrics))
-    addresses = (f"{what} {address or '*'}:{port}" for what, address, port in listeners)
-    directories = f"dataDir {config.data_dir.absolute()}"
-    if config.data_log_dir is not None:
-        directories += f", dataLogDir {config.data_log_dir.absolute()}"
-    return f"{directories}; addresses: {', '.join(addresses)}"
+    caller = _caller()
+    foreground.start_foreground(options, caller.service_manager, caller.config_directory)
 
 
 @server.command("start")
@@ -262,14 +135,14 @@ def _configured(config: Config) -> str:
 @_level_option
 @_format_option
 @_discard_option
-@_reporting
+@reporting_errors
 def start(config: Path | None, log_level: str, log_format: str, discards_local_data: bool) -> None:
     """Start a server in the background; return when the server accepts clients."""
     options = ["--discard-local-data"] if discards_local_data else []
     _start(_read_and_tell(config, starts=True), [*_log_options(log_level, log_format), *options])
 
 
-def _start(setup: _Setup, options: list[str]) -> None:
+def _start(setup: Setup, options: list[str]) -> None:
     process = control.start(
         setup.config,
         setup.config_path,
@@ -286,7 +159,7 @@ def _log_options(log_level: str, log_format: str) -> list[str]:
 
 @server.command("stop")
 @_config_argument
-@_reporting
+@reporting_errors
 def stop(config: Path | None) -> None:
     """Stop the server; return when its process has ended."""
     _stop(_read_and_tell(config).config)
@@ -304,7 +177,7 @@ def _stop(settings: Config) -> None:
 @_config_argument
 @_level_option
 @_format_option
-@_reporting
+@reporting_errors
 def restart(config: Path | None, log_level: str, log_format: str) -> None:
     """Stop the server if it runs, then start it."""
     setup = _read_and_tell(config, starts=True)
@@ -314,7 +187,7 @@ def restart(config: Path | None, log_level: str, log_format: str) -> None:
 
 @server.command("status")
 @_config_argument
-@_reporting
+@reporting_errors
 def status(config: Path | None) -> None:
     """Print the mode of the server; exit with status 1 if the server does not reply."""
     settings = _read_and_tell(config).config
@@ -343,7 +216,7 @@ def version() -> None:
 @_config_argument
 @_level_option
 @_format_option
-@_reporting
+@reporting_errors
 def print_cmd(config: Path | None, log_level: str, log_format: str) -> None:
     """Print the command line of start, for a service manager."""
     setup = _read_and_tell(config)

@@ -11,8 +11,8 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from zoolet.model.build import DESCRIPTION
@@ -65,15 +65,16 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         import json  # noqa: PLC0415 -- not needed for LogFormat.TEXT
+        from datetime import UTC, datetime  # noqa: PLC0415 -- not needed for LogFormat.TEXT
 
         super().__init__()
         self._encode = json.dumps
+        self._time = partial(datetime.fromtimestamp, tz=UTC)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its newline character."""
-        time = datetime.fromtimestamp(record.created, UTC)
         shown = {
-            "time": time.isoformat(timespec="milliseconds"),
+            "time": self._time(record.created).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

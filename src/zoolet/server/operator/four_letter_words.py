@@ -4,9 +4,7 @@ Source: the administrator's guide of ZooKeeper 3.9, "The Four Letter Words", and
 ``server.command`` package for the format of the answers.
 """
 
-import json
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from datetime import datetime
 from typing import TypeVar
 
 from zoolet.model.numbers import hex64
@@ -167,6 +165,8 @@ def _paused(steps: Generator[None, None, T]) -> Generator[str, None, T]:
 
 
 def _dump(inspector: Inspector) -> Iterator[str]:
+    from datetime import datetime  # noqa: PLC0415 -- an empty server does not need it
+
     by_expiry = yield from _paused(inspector.sessions_by_expiry())
     yield "SessionTracker dump:\n"
     yield f"Session Sets ({len(by_expiry)})/({sum(map(len, by_expiry.values()))}):\n"
@@ -229,6 +229,8 @@ def _gtmk(inspector: Inspector) -> Iterator[str]:
 
 def _topk(inspector: Inspector) -> Iterator[str]:
     """Yield JSON in ASCII, so that no path can control the terminal of an operator."""
+    import json  # noqa: PLC0415 -- an empty server does not need it
+
     found = yield from _paused(inspector.busiest())
     yield from json.JSONEncoder(indent=1).iterencode(found)
     yield "\n"

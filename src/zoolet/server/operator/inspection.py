@@ -16,7 +16,6 @@ Source of the names: Apache ZooKeeper's ``ServerCnxn``, ``ServerStats``, ``ZooKe
 
 import contextlib
 import os
-import platform
 from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, cast
@@ -202,6 +201,8 @@ class Inspector:
     @staticmethod
     def environment() -> dict[str, str]:
         """Return the environment of the server; clients use its ``zookeeper.version``."""
+        import platform  # noqa: PLC0415 -- an empty server does not need it
+
         system = platform.uname()
         return {
             "zookeeper.version": FULL_VERSION,
