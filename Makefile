@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.compiled
-COMPILED_SOURCES := $(wildcard $(addprefix src/zoolet/,$(shell grep '^[a-z]' compiled.txt) state_machine/*.[ch] storage/*.c))
+COMPILED_SOURCES := $(wildcard $(addprefix src/zoolet/,$(shell grep '^[a-z]' compiled.txt) process/*.c state_machine/*.[ch] storage/*.c))
 PURE := build/pure
 CHECKED := build/check
 LOCK := requirements/dev.txt
@@ -73,7 +73,7 @@ $(INSTALLED): pyproject.toml $(LOCK) | python
 	@touch $@
 
 # A compiled module whose source was moved or removed goes first.
-$(READY): $(INSTALLED) setup.py compiled.txt $(COMPILED_SOURCES)
+$(READY): $(INSTALLED) setup.py compiled.txt start_functions.txt $(COMPILED_SOURCES)
 	@echo "Compiling the server (one to two minutes; without a C compiler it is interpreted) ..."
 	@find src/zoolet -name '*.so' -delete
 	@mkdir -p build && { $(BIN)/python setup.py --quiet build_ext --inplace >build/compile.log 2>&1 \

@@ -34,6 +34,17 @@ def give_back() -> None:
     trim()
 
 
+def trim_after_start() -> None:
+    """Return to the system what the start has freed, for example the files of imported modules.
+
+    Unlike `trim`, this loads no other module and changes no threshold. Pure Python does nothing.
+    """
+    with contextlib.suppress(ImportError):
+        from zoolet.process import heap  # noqa: PLC0415 -- compiled only
+
+        heap.trim()
+
+
 def trim() -> None:
     """Return the free pages of the C library to the system, and let it keep fewer in future.
 

@@ -11,7 +11,10 @@ import pytest
 
 from release.version import ROOT, read_version
 
-FILES = ("pyproject.toml", "setup.py", "compiled.txt", "README.md", "LICENSE", "MANIFEST.in")
+FILES = (
+    *("pyproject.toml", "setup.py", "compiled.txt", "start_functions.txt"),
+    *("README.md", "LICENSE", "MANIFEST.in"),
+)
 FAILING = "#!/bin/sh\necho 'Python.h: No such file or directory' >&2\nexit 1\n"
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from zoolet.process import descriptors
+from zoolet.process import descriptors, memory
 from zoolet.process.service_manager import ServiceManager
 from zoolet.server.service import Server
 from zoolet.server.zoo_cfg.config import Config
@@ -39,6 +39,7 @@ async def _serve_until_signalled(
     async with Server(config, disk, discards_local_data=discards_local_data) as server:
         log.info("%s", server.description)
         on_ready()
+        memory.trim_after_start()
         reporting = loop.create_task(service_manager.report_running(server.description))
         stopping = loop.create_task(signals.get())
         failing = loop.create_task(server.failed())
