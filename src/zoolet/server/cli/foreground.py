@@ -63,7 +63,17 @@ class Setup(NamedTuple):
 
 
 class Options(NamedTuple):
-    """The options of ``start-foreground``; commands.py describes them for users."""
+    """The options of ``start-foreground``; commands.py describes them for users.
+
+    Attributes:
+        config: the path of zoo.cfg in the arguments.
+        log_level: one of ``LEVELS``.
+        log_format: one of ``LOG_FORMATS``.
+        discards_local_data: whether an observer gets all data from the leader.
+        log_file: the file of the log; None means standard error.
+        has_apache_status: whether the exit status is Apache ZooKeeper's.
+        ready_fd: the descriptor to which the server reports that it listens.
+    """
 
     config: Path | None = None
     log_level: str = "info"
@@ -75,6 +85,7 @@ class Options(NamedTuple):
 
 
 LOG_FORMATS = tuple(member.value for member in LogFormat)
+"""The values of ``--log-format``."""
 
 
 def simple_options(arguments: list[str]) -> Options | None:
@@ -109,11 +120,14 @@ def _with_value(options: Options, name: str, value: str) -> Options | None:
         return options._replace(log_format=value)
     if name == "--ready-fd" and value.isascii() and value.isdigit():
         return options._replace(ready_fd=int(value))
-    if name == "--log-file" and value and not value.startswith("-"):
-        path = Path(value)
-        if os.access(path, os.R_OK) or not path.exists():
-            return options._replace(log_file=path)
+    if name == "--log-file" and value and not value.startswith("-") and not _is_unreadable(value):
+        return options._replace(log_file=Path(value))
     return None
+
+
+def _is_unreadable(path: str) -> bool:
+    """Return whether a path exists and cannot be read; as click does, False for other problems."""
+    return os.path.exists(path) and not os.access(path, os.R_OK)  # noqa: PTH110 -- never raises
 
 
 @reporting_errors

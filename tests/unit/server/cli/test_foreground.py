@@ -13,6 +13,7 @@ WORDS = (
     *("--apache-exit-status", "--discard-local-data", "--log-level", "--log-format", "--log-file"),
     *("--ready-fd", "--log-level=info", "--log", "--help", "-h", "-x", "--", "-", "", "7", "-1"),
     *("\u0663", "1_0", "info", "debug", "INFO", "text", "json", "zoo.cfg", "/no/zoo.cfg"),
+    "n" * 5000,
 )
 
 
