@@ -1,8 +1,10 @@
 """When freed memory is given back: after many objects were freed, and not for a few."""
 
 import asyncio
+import importlib.util
 import mmap
 import random
+import subprocess
 import sys
 import weakref
 
@@ -144,3 +146,23 @@ def test_a_thread_of_the_disk_keeps_nothing_of_a_call_that_is_done() -> None:
         thread.stop()
 
     asyncio.run(run())
+
+
+FREED_PAGES = """
+from zoolet.process.memory import resident_bytes, trim_after_start
+
+blocks = [bytes(1000) for _ in range(50_000)]
+del blocks[:-1]  # the last block keeps the C library from returning the others
+before = resident_bytes()
+trim_after_start()
+print(before - resident_bytes())
+"""
+
+
+def test_the_freed_pages_of_a_start_are_given_back() -> None:
+    if importlib.util.find_spec("zoolet.process.heap") is None:
+        pytest.skip("needs the compiled modules")
+    done = subprocess.run(
+        [sys.executable, "-c", FREED_PAGES], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) > 40_000_000
