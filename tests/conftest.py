@@ -1,6 +1,7 @@
 """What all tests share: a real server process, and a kazoo client on it."""
 
 import contextlib
+import gc
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -164,6 +165,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Select the tests that run on an observer, if ``--on-observer`` is given."""
     if config.getoption(on_observer.OPTION):
         on_observer.select(config, items)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the collected tests and their modules from garbage collection, for ever.
+
+    With all tests, a complete search for garbage takes 0.3 s of processor time without this. The
+    tests of asyncio clients and of the server's sockets make more than 400 such searches.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A test that runs a command in this process changes nothing for the tests after it."""
 
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -28,3 +29,7 @@ def test_the_log_and_the_signals_are_restored(tmp_path: Path) -> None:
         changed = process_state()
     assert all(one != other for one, other in zip(before, changed, strict=True))
     assert process_state() == before
+
+
+def test_the_tests_themselves_are_excluded_from_garbage_collection() -> None:
+    assert gc.get_freeze_count() > 0
