@@ -102,7 +102,8 @@ def test_no_value_of_an_option_is_a_traceback(
 )
 def test_a_bad_variable_is_as_a_bad_option(variable: str) -> None:
     environment = {"ZOOLET_SERVER": "127.0.0.1:1", "ZOOLET_QUEUE": "/q"} | {variable: "no:such:1"}
-    result = CliRunner(env=environment).invoke(main, ["jobs", "status"])
+    command = ["jobs", "status", "--connect-timeout-ms", "1"]  # nothing listens at the port 1
+    result = CliRunner(env=environment).invoke(main, command)
     assert result.exit_code in {1, 2}
     assert "Error: " in result.output
     assert isinstance(result.exception, SystemExit)

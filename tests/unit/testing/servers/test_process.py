@@ -21,7 +21,6 @@ from kazoo.client import KazooState
 from tests.support.states import States
 from tests.support.waiting import WAIT_S, wait_until
 from zoolet.testing import ApacheServer, ReservedPort, ServerProcess
-from zoolet.testing.servers import process
 from zoolet.testing.servers.apache import missing_for_apache
 from zoolet.testing.servers.base import ADDRESS
 
@@ -167,7 +166,7 @@ def test_a_server_that_never_opens_the_secure_port_has_not_started(
     tmp_path: Path, secure_settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here the server listens on another port than the one that is waited for."""
-    monkeypatch.setattr(process, "_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(ServerProcess, "_start_timeout_s", 2.0)
     server = ServerProcess(tmp_path / "server", secure_settings)
     text = server.config_path.read_text()
     server.config_path.write_text(re.sub(r"(?m)^(secure|ssl).*\n", "", text))
