@@ -96,9 +96,10 @@ test: $(INSTALLED) $(CHECK_TOOLS)/.installed ## Run every check and every test
 	@$(MAKE) --no-print-directory test-compiled
 	@$(MAKE) --no-print-directory test-pure
 
-# More processes than the 2 cores of CI: many tests wait for a process that starts, or for a time. The slowest tests
-# are listed, one line each.
-PYTEST := $(BIN)/python -m pytest -n 3 --durations=10
+# More processes than the 2 cores of CI: most tests wait for other processes, or for a time, so three of them used less
+# than one core. A process without tests takes a part of another one's (worksteal), so that none works alone at the end.
+# The slowest tests are listed, one line each.
+PYTEST := $(BIN)/python -m pytest -n 6 --dist worksteal --durations=10
 
 # Tests with real processes may fail because the machine is busy. Tests that fail are run again, alone: a fault of
 # the code fails again. The output names the tests that failed the first time; each of them needs a correction.
@@ -111,10 +112,14 @@ pure-sources: $(INSTALLED)
 	@rm -rf $(PURE) && mkdir -p $(PURE)/librt && cp -r src/zoolet $(PURE) && find $(PURE) -name '*.so' -delete
 	@echo 'raise ImportError("not here")' | tee $(PURE)/librt/__init__.py >$(PURE)/uvloop.py
 
-test-pure: $(READY) pure-sources ## Run the tests of the server without compiling it
+# The simulations and the random tests, and the unit tests of the packages that have a compiled module. The unit tests of
+# the other packages and of the pages run only once, in test-compiled.
+PURE_TESTS := tests/simulation tests/client_simulation tests/observer_simulation tests/property \
+  $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py) \
+  $(wildcard $(addprefix tests/unit/,$(sort $(foreach path,$(shell grep '^[a-z]' compiled.txt),$(firstword $(subst /, ,$(path)))))))
+test-pure: $(READY) pure-sources ## Run the tests of the compiled modules without compiling them
 	PYTHONPATH=$(PURE) $(BIN)/zoolet --version | grep 'pure Python'
-	PYTHONPATH=$(PURE) $(PYTEST) --worlds=50 tests/simulation tests/client_simulation tests/observer_simulation \
-	  tests/property $(addprefix tests/integration/server/,test_requests.py test_raw_protocol.py test_log.py) tests/unit
+	PYTHONPATH=$(PURE) $(PYTEST) --worlds=50 $(PURE_TESTS)
 
 # The wheel is built from the sdist, so a file that the sdist lacks is noticed. auditwheel copies in the
 # libraries that a wheel needs, and gives it the tag of the oldest system that it runs on.

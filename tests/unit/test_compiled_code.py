@@ -9,12 +9,15 @@ docs/decisions/0008-mypyc.md has the reasons.
 """
 
 import ast
+import re
+import subprocess
 from pathlib import Path
 
 import zoolet
 
 PACKAGE = Path(zoolet.__file__).parent
-LIST = Path(__file__).parents[2] / "compiled.txt"
+ROOT = Path(__file__).parents[2]
+LIST = ROOT / "compiled.txt"
 WITHOUT_EFFECT = {"len", "min", "max", "int", "find", "rfind", "index"}
 
 
@@ -86,3 +89,20 @@ def test_the_check_finds_a_name_for_two_types_of_errors() -> None:
     begin = "def f():\n  try: pass"
     assert reused_names(begin + caught("OSError", "e") + caught("KeyError", "e")) == ["f: e"]
     assert reused_names(begin + caught("OSError", "e") + caught("KeyError", "k")) == []
+
+
+def test_make_test_pure_runs_what_needs_the_interpreted_sources() -> None:
+    made = subprocess.run(
+        ["make", "--dry-run", "test-pure"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    folders = [ROOT / path for path in re.findall(r"tests/[\w/.]+", made.stdout)]
+    needed = [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search("import interpreted_only$", path.read_text(), re.MULTILINE)
+    ]
+    assert len(needed) >= 4
+    assert [path for path in needed if not {path, *path.parents} & set(folders)] == []
+    packages = {path.relative_to(PACKAGE).parts[0] for path in compiled_sources()}
+    tests = {ROOT / "tests" / "unit" / package for package in packages}
+    assert {path for path in tests if path.exists()} <= set(folders)
