@@ -92,9 +92,15 @@ web-screenshots: $(READY) ## Make the pictures of docs/web.md (needs Debian's ch
 
 # One core compiles while the other one installs packages and checks types.
 test: $(INSTALLED) $(CHECK_TOOLS)/.installed ## Run every check and every test
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line lint types check-workflows system-packages
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line lint types check-workflows system-packages collected
 	@$(MAKE) --no-print-directory test-compiled
 	@$(MAKE) --no-print-directory test-pure
+
+# pytest writes the modules of the tests as bytecode. Without this, each of the test processes does it for all modules.
+# What is wrong with a module fails the tests themselves.
+.PHONY: collected
+collected: $(READY)
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null || true
 
 # More processes than the 2 cores of CI: most tests wait for other processes, or for a time, so three of them used less
 # than one core. A process without tests takes a part of another one's (worksteal), so that none works alone at the end.
@@ -109,7 +115,7 @@ test-compiled: $(READY) ## Run the tests with the compiled modules
 
 # The same sources without the compiled modules, librt and uvloop, as on an interpreter that has none of them.
 pure-sources: $(INSTALLED)
-	@rm -rf $(PURE) && mkdir -p $(PURE)/librt && cp -r src/zoolet $(PURE) && find $(PURE) -name '*.so' -delete
+	@rm -rf $(PURE) && mkdir -p $(PURE)/librt && cp -rp src/zoolet $(PURE) && find $(PURE) -name '*.so' -delete
 	@echo 'raise ImportError("not here")' | tee $(PURE)/librt/__init__.py >$(PURE)/uvloop.py
 
 # The simulations and the random tests, and the unit tests of the packages that have a compiled module. The unit tests of
