@@ -12,8 +12,9 @@ from typing import Any
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from tests.support.quick_hashes import quick_hash
 from zoolet.client import Client
-from zoolet.passwords.hashes import NOBODYS_HASH, hash_of
+from zoolet.passwords.hashes import NOBODYS_HASH
 from zoolet.testing.servers.base import ManagedServer
 from zoolet.web.application import application
 from zoolet.web.settings import Cluster, WebSettings
@@ -26,8 +27,8 @@ PASSWORDS = {"ed": "editors password", "vi": "viewers password"}
 
 @cache
 def hash_text(name: str) -> str:
-    """Return the hash of a user's password; slow the first time."""
-    return str(hash_of(PASSWORDS[name]))
+    """Return a hash of a user's password."""
+    return str(quick_hash(PASSWORDS[name]))
 
 
 def users_file(directory: Path) -> Path:

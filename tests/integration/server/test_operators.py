@@ -20,8 +20,8 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from tests.support.quick_hashes import quick_hash
 from tests.support.waiting import wait_until
-from zoolet.passwords.hashes import hash_of
 from zoolet.server.sockets.distinguished_names import subject_in
 from zoolet.testing import ReservedPort, ServerProcess
 
@@ -55,8 +55,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
     users = directory / "users"
     users.write_text(
-        f"full password ops {hash_of(PASSWORDS['ops'])}\n"
-        f"read-only password prom {hash_of(PASSWORDS['prom'])}\n"
+        f"full password ops {quick_hash(PASSWORDS['ops'])}\n"
+        f"read-only password prom {quick_hash(PASSWORDS['prom'])}\n"
     )
     names = ("server", "ops", "viewer", "stranger")
     made = {name: issue(name) for name in names}
@@ -305,7 +305,7 @@ def test_users_are_read_again(tmp_path: Path, files: Files) -> None:
     users.write_text(files.users.read_text())
     with operator(tmp_path, files, {"zoolet.admin.usersFile": users}) as running:
         assert running.status("/commands/srst", "ops", https=False) == 200
-        users.write_text(f"read-only password ops {hash_of('new')}\n")
+        users.write_text(f"read-only password ops {quick_hash('new')}\n")
         wait_until(lambda: "read the operators again" in running.server.log, "the change")
         assert running.status("/commands/stat", "ops", https=False) == 401
         assert running.status("/commands/stat", "ops", https=False, password="new") == 200

@@ -15,10 +15,10 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from tests.support.quick_hashes import quick_hash
 from tests.support.rawclient import RawClient
 from tests.support.sasl import PROVIDER, log_in
 from zoolet.model.codes import OpCode
-from zoolet.passwords.hashes import hash_of
 from zoolet.server.operator.admin import FULL_COMMANDS, READ_ONLY_COMMANDS
 from zoolet.server.operator.four_letter_words import WORDS
 from zoolet.testing import ReservedPort, ServerProcess
@@ -71,7 +71,7 @@ def make_secrets(directory: Path, *, by_reference: bool) -> Secrets:
     users = directory / "sasl-users"
     users.write_text("eve:eve-s3cret\n")
     operators = directory / "operators"
-    operators.write_text(f"full password ops {hash_of('ops-s3cret')}\n")
+    operators.write_text(f"full password ops {quick_hash('ops-s3cret')}\n")
     hashed = operators.read_text().split(":")[-1].strip()
     stores = {
         "secureClientPort": ReservedPort().number,
