@@ -178,6 +178,18 @@ def log_in(tab: Any, name: str = "ed") -> None:
     tab.get_by_role("button", name="Log in").click()
 
 
+def cookies_of_editor(chromium: Any, url: str) -> Any:
+    """Return the cookies of an editor. A name may log in only 20 times a minute."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{url}/login")
+    log_in(page)
+    page.get_by_role("button", name="Log out").wait_for()
+    found = context.cookies()
+    context.close()
+    return found
+
+
 def wait_for_page(tab: Any, heading: str) -> None:
     """Wait for a page with this heading, for all of it and for its styles.
 

@@ -5,12 +5,11 @@ needs more parameters gets a line in `PAGES`.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import SMALL
+from tests.browser.conftest import SMALL, cookies_of_editor
 from tests.browser.quality import (
     check_axe,
     check_layout_shift,
@@ -18,7 +17,8 @@ from tests.browser.quality import (
     check_quality,
     check_width,
 )
-from tests.support.web import PASSWORDS, routes, settings_of, users_file
+from tests.support.web import routes, settings_of, users_file
+from tests.support.web_streams import serving
 from zoolet.client import Client
 from zoolet.testing import EmbeddedServer
 from zoolet.web.settings import WebSettings
@@ -54,6 +54,19 @@ def server() -> Iterator[EmbeddedServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def editors(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a page on which editors may change something."""
+    users = users_file(tmp_path_factory.mktemp("editors"))
+    with serving(settings_of(server.hosts, users_file=users, allows_changes=True)) as running:
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def cookies(chromium: Any, editors: str) -> Any:
+    return cookies_of_editor(chromium, editors)
+
+
 def simple_pages() -> list[str]:
     """Return the URLs of the pages that need no parameter but the cluster.
 
@@ -73,16 +86,11 @@ def test_every_page_has_the_quality(
 
 @pytest.mark.parametrize("page", simple_pages() + PAGES, ids=ascii)
 def test_every_page_of_an_editor_has_the_quality(
-    tab: Any, serve: Serve, server: EmbeddedServer, tmp_path: Path, page: str
+    tab: Any, editors: str, cookies: Any, page: str
 ) -> None:
-    settings = settings_of(server.hosts, users_file=users_file(tmp_path), allows_changes=True)
-    url = serve(settings)
-    tab.goto(f"{url}/login")
-    tab.get_by_label("Name").fill("ed")
-    tab.get_by_label("Password").fill(PASSWORDS["ed"])
-    tab.get_by_role("button", name="Log in").click()
+    tab.context.add_cookies(cookies)
+    show(tab, editors + page)
     tab.get_by_role("button", name="Log out").wait_for()
-    show(tab, url + page)
     check_layout_shift(tab)
     tab.evaluate("document.querySelectorAll('details').forEach((found) => { found.open = true; })")
     check_looks(tab)

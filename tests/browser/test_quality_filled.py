@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import cookies_of_editor
 from tests.browser.quality import check_layout_shift, check_looks
 from tests.browser.stage import JOBS, Stage, stage
-from tests.support.web import PASSWORDS, routes
+from tests.support.web import routes
 
 NO_PAGES = {"/live", "/children", "/changes/live", "/export"}
 OTHER_TESTS = {
@@ -32,17 +33,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def cookies(chromium: Any, filled: Stage) -> Any:
-    """The cookies of an editor: a name may log in only 20 times a minute."""
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(f"{filled.url}/login")
-    page.get_by_label("Name").fill("ed")
-    page.get_by_label("Password").fill(PASSWORDS["ed"])
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("button", name="Log out").wait_for()
-    found = context.cookies()
-    context.close()
-    return found
+    return cookies_of_editor(chromium, filled.url)
 
 
 @pytest.fixture
