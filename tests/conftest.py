@@ -161,8 +161,16 @@ def apache(tmp_path: Path, apache_jars: Path) -> Iterator[ApacheServer]:
         yield running
 
 
+LONGEST_TESTS = ("tests/crash/", "tests/platform/", "tests/soak/")
+"""The folders with the longest tests."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Select the tests that run on an observer, if ``--on-observer`` is given."""
+    """Begin with the longest tests, so that no test process runs one of them alone at the end.
+
+    With ``--on-observer``, select the tests that run on an observer.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST_TESTS))
     if config.getoption(on_observer.OPTION):
         on_observer.select(config, items)
 

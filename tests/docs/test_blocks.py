@@ -19,7 +19,7 @@ from tests.support.pages import PAGES, ROOT, SEPARATOR, Page, PageError, missing
 from tests.support.sealed import REFUSED
 from zoolet.server.zoo_cfg.reading import parse_config
 
-TIMEOUT_S = 100
+TIMEOUT_S = 200
 END_S = 20
 """How long processes that a page has told to end may take."""
 PASTED_TWICE = {"README.md", "docs/quickstart.md", "docs/jobs.md"}
