@@ -369,6 +369,7 @@ static PyObject *new_table(PyTypeObject *type, PyObject *arguments, PyObject *ke
         return PyErr_NoMemory();
     }
     self->num_parts = 1;
+    self->mark = 1; /* new entries have 0 */
     return (PyObject *)self;
 }
 

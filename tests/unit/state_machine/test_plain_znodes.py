@@ -185,6 +185,7 @@ def test_a_kept_record_is_encoded_and_removed() -> None:
 
 def test_only_a_marked_path_is_changed() -> None:
     table, changed = records_of(NAMES), record_of(b"changed")
+    assert not any(table.change(name, changed) for name in NAMES)
     for record in (changed, record_of(b"y" * 100), record_of(b"z" * 5000)):
         table.forget_marks()
         assert not table.change("/p1", record)
