@@ -86,7 +86,7 @@ def test_what_needs_posix_says_so() -> None:
     """A command or script prints one line and exits with status 1; a class raises an error."""
     code = """
 import contextlib, io, json, sys
-import zoolet.cli
+import zoolet.cli, zoolet.entry
 from zoolet.jobs import Worker
 from zoolet.testing import EmbeddedServer, ServerProcess
 
@@ -102,10 +102,10 @@ def said(call, *words):
     return [status, errors.getvalue()]
 
 print(json.dumps({
-    "zoolet server": said(zoolet.cli.main, "server", "start", "--help"),
-    "zoolet worker": said(zoolet.cli.main, "worker", "--queue", "/x"),
-    "zoolet data": said(zoolet.cli.main, "data", "check", "x"),
-    "zkServer.sh": said(zoolet.cli.zk_server, "start"),
+    "zoolet server": said(zoolet.entry.main, "server", "start", "--help"),
+    "zoolet worker": said(zoolet.entry.main, "worker", "--queue", "/x"),
+    "zoolet data": said(zoolet.entry.main, "data", "check", "x"),
+    "zkServer.sh": said(zoolet.entry.zk_server, "start-foreground"),
     "zkCleanup.sh": said(zoolet.cli.zk_cleanup),
     "zkTxnLogToolkit.sh": said(zoolet.cli.zk_txn_log_toolkit),
     "zkSnapShotToolkit.sh": said(zoolet.cli.zk_snapshot_toolkit),

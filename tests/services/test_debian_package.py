@@ -23,7 +23,7 @@ from zoolet.testing import ReservedPort
 
 BUILD = ROOT / "packaging" / "debian" / "build.sh"
 SCRIPTS = re.findall(
-    r'^"?([^"\s]+)"? = "zoolet\.cli:', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    r'^"?([^"\s]+)"? = "zoolet\.(?:cli|entry):', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
 )
 VERSION = "1.2.0rc3"
 

@@ -109,7 +109,7 @@ NOT_OF_CLIENTS = {
     "reloaded.py": "a change of certificates or users of operators",
     "users.py": "a change of a file of users",
     "backup.py": "an operator's restore, which has a rate limit of its own",
-    "commands.py": "the start",
+    "foreground.py": "the start",
     "endpoints.py": "the start",
     "failures.py": "the end",
     "following.py": "a new link to the leader",
