@@ -84,10 +84,10 @@ class KeptZnodes:
     def __contains__(self, path: str) -> bool:
         return path in self.plain or path in self.others
 
-    def put(self, path: str, znode: KeptZnode) -> None:
-        """Keep the state of a path, of which no state is kept yet."""
+    def put(self, path: str, znode: KeptZnode, records: RecordTable) -> None:
+        """Keep the current state of a path, of which no state is kept yet."""
         if znode.is_plain:
-            self.plain[path] = znode.record
+            records.copy_to(path, self.plain)
         else:
             self.others[path] = znode
 

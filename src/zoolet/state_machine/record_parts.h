@@ -136,12 +136,14 @@ INLINED PyObject *record_of(const Entry *entry, PyObject **last) {
     return Py_NewRef(record);
 }
 
+static size_t size_of_entry(int32_t data_length) {
+    if (data_length == AS_OBJECT) return sizeof(EntryOfObject);
+    return offsetof(Entry, rest) + data_bytes_of(data_length) + BEFORE_LENGTH + BEHIND_LENGTH;
+}
+
 static Entry *new_entry(PyObject *path, PyObject *record) {
     int32_t length = packed_length(record);
-    size_t size = sizeof(EntryOfObject);
-    if (length != AS_OBJECT)
-        size = offsetof(Entry, rest) + data_bytes_of(length) + BEFORE_LENGTH + BEHIND_LENGTH;
-    Entry *entry = PyObject_Malloc(size);
+    Entry *entry = PyObject_Malloc(size_of_entry(length));
     if (entry == NULL) return (Entry *)PyErr_NoMemory();
     if ((Slot)entry & TAG_MASK) {
         PyObject_Free(entry);
@@ -156,6 +158,17 @@ static Entry *new_entry(PyObject *path, PyObject *record) {
     else
         pack(entry, record);
     return entry;
+}
+
+static Entry *copy_of(const Entry *entry) {
+    size_t size = size_of_entry(entry->data_length);
+    Entry *copy = PyObject_Malloc(size);
+    if (copy == NULL) return (Entry *)PyErr_NoMemory();
+    memcpy(copy, entry, size);
+    copy->mark = 0;
+    Py_INCREF(copy->path);
+    if (copy->data_length == AS_OBJECT) Py_INCREF(((EntryOfObject *)copy)->record);
+    return copy;
 }
 
 static void free_entry(Entry *entry) {

@@ -111,18 +111,24 @@ static int is_record(PyObject *record) {
     return 0;
 }
 
-static int insert(RecordTable *self, PyObject *path, PyObject *record, uint64_t hash) {
+static int insert_entry(RecordTable *self, Entry *entry, uint64_t hash) {
     Part *part = part_of(self, hash);
     if (((uint64_t)part->num_used + 1) * 5 > (uint64_t)part->num_slots * 4 && resize(part) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    Entry *entry = new_entry(path, record);
-    if (entry == NULL) return -1;
     put(part, entry, hash);
     self->num_entries++;
     if ((size_t)self->num_entries > PART_MOST * self->num_parts) split(self);
     return 0;
+}
+
+static int insert(RecordTable *self, PyObject *path, PyObject *record, uint64_t hash) {
+    Entry *entry = new_entry(path, record);
+    if (entry == NULL) return -1;
+    if (insert_entry(self, entry, hash) == 0) return 0;
+    free_entry(entry);
+    return -1;
 }
 
 static int replace(Slot *slot, PyObject *record) {
@@ -212,6 +218,27 @@ static PyObject *pop(RecordTable *self, PyObject *path) {
     PyObject *record = record_of(entry_in(*slot), &self->last);
     if (record != NULL) remove_slot(self, part, slot);
     return record;
+}
+
+static PyTypeObject type;
+
+static PyObject *copy_to(RecordTable *self, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !Py_IS_TYPE(arguments[1], &type))
+        return PyErr_Format(PyExc_TypeError, "copy_to() needs a path and a table");
+    if (!is_path(arguments[0])) return NULL;
+    RecordTable *other = (RecordTable *)arguments[1];
+    uint64_t hash = hash_of(arguments[0]);
+    Slot *slot = find(part_of(self, hash), arguments[0], hash);
+    if (slot == NULL) {
+        PyErr_SetObject(PyExc_KeyError, arguments[0]);
+        return NULL;
+    }
+    if (find(part_of(other, hash), arguments[0], hash) != NULL) Py_RETURN_NONE;
+    Entry *entry = copy_of(entry_in(*slot));
+    if (entry == NULL) return NULL;
+    if (insert_entry(other, entry, hash) == 0) Py_RETURN_NONE;
+    free_entry(entry);
+    return NULL;
 }
 
 /* -- Marks ------------------------------------------------------------------------------------- */
@@ -393,6 +420,10 @@ static PyMethodDef methods[] = {
     {"pop", (PyCFunction)pop, METH_O,
      PyDoc_STR("pop(path)\n\n"
                "Remove a path and return its record; None if the table does not have the path.")},
+    {"copy_to", (PyCFunction)(void (*)(void))copy_to, METH_FASTCALL,
+     PyDoc_STR("copy_to(path, other)\n\n"
+               "Copy a path and its record to another table, if that does not have the path. Raises\n"
+               "KeyError if this table does not have it.")},
     {"fetch_ahead", (PyCFunction)(void (*)(void))fetch_ahead, METH_FASTCALL,
      PyDoc_STR("fetch_ahead(data, position)\n\n"
                "Tell the processor to load the memory that get() needs for the paths of the next\n"

@@ -108,6 +108,13 @@ class PathTable(Generic[V]):
         self._count_added()
         return True
 
+    def copy_to(self, path: str, other: "PathTable[V]") -> None:
+        """Copy a path and its value to another table, if that does not have the path.
+
+        Raises KeyError if this table does not have it.
+        """
+        other.add(path, self[path])
+
     def pop(self, path: str) -> V | None:
         """Remove a path and return its value; None if the table does not have the path."""
         value = self._part_of(path).pop(path, None)

@@ -170,7 +170,7 @@ class Tree:
         """Keep the state of a path that is about to change, wherever it is not kept yet."""
         for kept in self._kept:
             if path not in kept:
-                kept.put(path, self.state_of(path))
+                kept.put(path, self.state_of(path), self.records)
 
     def _replace(self, path: str, before: bytes, record: bytes) -> None:
         """Replace a znode's record. A path is marked if its state need not be kept any more."""

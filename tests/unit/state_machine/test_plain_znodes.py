@@ -183,6 +183,30 @@ def test_a_kept_record_is_encoded_and_removed() -> None:
     assert all_of(table) == all_of(records_of(NAMES))
 
 
+@pytest.mark.parametrize("record", [RECORD, record_of(None), record_of(b"x" * 5000), b"x"])
+def test_an_entry_is_copied_to_another_table(record: bytes) -> None:
+    """With the path object of the first table, which is in the list of children, too."""
+    table, other = records_of(NAMES, record), RecordTable()
+    table.mark("/p1")
+    for name in (*NAMES, "/p1"):
+        table.copy_to("".join(name), other)
+    assert all_of(other) == all_of(table)
+    own = {name: name for name in table}
+    assert all(own[name] is name for name in other)
+    assert not other.change("/p1", record)
+    other["/p2"] = RECORD
+    table.copy_to("/p2", other)
+    assert other["/p2"] == RECORD
+    table.copy_to("/p2", table)
+    del table
+    assert len(list(other)) == len(NAMES)
+    with pytest.raises(KeyError):
+        other.copy_to("/missing", RecordTable())
+    for wrong in ((), ("/p1",), ("/p1", {}), (1, other)):
+        with pytest.raises(TypeError):
+            other.copy_to(*wrong)
+
+
 def test_only_a_marked_path_is_changed() -> None:
     table, changed = records_of(NAMES), record_of(b"changed")
     assert not any(table.change(name, changed) for name in NAMES)
@@ -267,5 +291,11 @@ def test_a_failed_allocation_changes_nothing() -> None:
         number += 1
     table.mark("/p7")
     assert fails(lambda: table.change("/p7", longer), 0)
+    number, other = 0, RecordTable()
+    while fails(lambda: [table.copy_to(name, other) for name in NAMES], number):
+        assert {name: table[name] for name in other} == all_of(other)
+        number += 1
+    assert number > 1
+    assert all_of(other) == all_of(table)
     assert all_of(table) == all_of(records_of(NAMES))
     assert len(kept) == 3
