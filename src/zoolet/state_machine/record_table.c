@@ -475,18 +475,6 @@ static PyTypeObject type = {
 
 #include "plain_znodes.h"
 
-static PyMethodDef functions[] = {
-    {"encode_plain", (PyCFunction)(void (*)(void))encode_plain, METH_FASTCALL,
-     PyDoc_STR("encode_plain(records, kept, others, paths, position, end, room, marks)\n\n"
-               "Encode the znodes from paths[position] to before paths[end] as in a snapshot, until\n"
-               "one is not plain, or `room` bytes are full. The state of a path is the record in the\n"
-               "RecordTable `kept`, from which it is removed, or else the one in `records`, which\n"
-               "is marked if `marks` is true. A znode is plain if it has a short record and a short\n"
-               "ASCII path, and the path is in none of `others`, a tuple with the ``parts`` of\n"
-               "PathTables. Return the bytes and the position of the first path that is left.")},
-    {NULL, NULL, 0, NULL},
-};
-
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "zoolet.state_machine.record_table",

@@ -202,6 +202,7 @@ def test_an_entry_is_copied_to_another_table(record: bytes) -> None:
     assert len(list(other)) == len(NAMES)
     with pytest.raises(KeyError):
         other.copy_to("/missing", RecordTable())
+    wrong: tuple[Any, ...]
     for wrong in ((), ("/p1",), ("/p1", {}), (1, other)):
         with pytest.raises(TypeError):
             other.copy_to(*wrong)
