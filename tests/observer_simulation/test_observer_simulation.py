@@ -36,7 +36,7 @@ def test_the_observer_has_the_leader_s_state(seeds: range) -> None:
 def test_the_faults_happen() -> None:
     """A simulation in which nothing fails would prove nothing."""
     counts: dict[str, int] = {}
-    for seed in range(60):
+    for seed in range(80):
         world = World(seed)
         world.run(STEPS)
         for kind, count in world.counts.items():

@@ -122,9 +122,9 @@ class History:
         return txn
 
     def _existing(self) -> list[str]:
-        """Return the paths of this history's znodes."""
+        """Return the paths of this history's znodes, in the same order in each process."""
         mine = [path for path in self.machine.tree.records if path.startswith("/" + self._prefix)]
-        return [path for path in mine if path != "/" and not path.startswith("/zookeeper")]
+        return sorted(path for path in mine if path != "/" and not path.startswith("/zookeeper"))
 
     def _path(self) -> str:
         """Return the path of a znode that is there, or of one that is probably not there."""

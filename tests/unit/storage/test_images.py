@@ -34,7 +34,7 @@ class World:
         self.zxid += 1
         if self.choose.random() < 0.05:
             self.tree.shrink()
-        existing = [path for path in self.tree.records if not path.startswith(paths.SYSTEM)]
+        existing = sorted(path for path in self.tree.records if not path.startswith(paths.SYSTEM))
         path = self.choose.choice(existing)
         match self.choose.randrange(10):
             case 0:
