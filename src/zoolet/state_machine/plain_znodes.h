@@ -92,17 +92,6 @@ static PyObject *path_ahead(const Run *run, Py_ssize_t distance) {
     return PyUnicode_CheckExact(path) ? path : NULL;
 }
 
-static void fetch_slot(const RecordTable *table, uint64_t hash) {
-    const Part *part = part_of(table, hash);
-    __builtin_prefetch(part->slots + first_slot(part, hash));
-}
-
-static void fetch_entry(const RecordTable *table, uint64_t hash) {
-    const Entry *entry = likely_entry(part_of(table, hash), hash);
-    if (entry == NULL) return;
-    for (int line = 0; line < 3; line++) __builtin_prefetch((const char *)entry + 64 * line);
-}
-
 /* Tell the processor to load what later paths need, each step long enough before the next. */
 static void fetch_later(const Run *run) {
     if (run->end - run->position > OBJECTS_AHEAD)

@@ -111,9 +111,12 @@ static int is_record(PyObject *record) {
     return 0;
 }
 
+/* Insert an entry that was just made, which may be NULL after an error; free it after an error. */
 static int insert_entry(RecordTable *self, Entry *entry, uint64_t hash) {
+    if (entry == NULL) return -1;
     Part *part = part_of(self, hash);
     if (((uint64_t)part->num_used + 1) * 5 > (uint64_t)part->num_slots * 4 && resize(part) < 0) {
+        free_entry(entry);
         PyErr_NoMemory();
         return -1;
     }
@@ -124,11 +127,7 @@ static int insert_entry(RecordTable *self, Entry *entry, uint64_t hash) {
 }
 
 static int insert(RecordTable *self, PyObject *path, PyObject *record, uint64_t hash) {
-    Entry *entry = new_entry(path, record);
-    if (entry == NULL) return -1;
-    if (insert_entry(self, entry, hash) == 0) return 0;
-    free_entry(entry);
-    return -1;
+    return insert_entry(self, new_entry(path, record), hash);
 }
 
 static int replace(Slot *slot, PyObject *record) {
@@ -234,11 +233,8 @@ static PyObject *copy_to(RecordTable *self, PyObject *const *arguments, Py_ssize
         return NULL;
     }
     if (find(part_of(other, hash), arguments[0], hash) != NULL) Py_RETURN_NONE;
-    Entry *entry = copy_of(entry_in(*slot));
-    if (entry == NULL) return NULL;
-    if (insert_entry(other, entry, hash) == 0) Py_RETURN_NONE;
-    free_entry(entry);
-    return NULL;
+    if (insert_entry(other, copy_of(entry_in(*slot)), hash) < 0) return NULL;
+    Py_RETURN_NONE;
 }
 
 /* -- Marks ------------------------------------------------------------------------------------- */
@@ -296,6 +292,20 @@ static const Entry *likely_entry(const Part *part, uint64_t hash) {
     return NULL;
 }
 
+/* Tell the processor to load the place of an entry. */
+INLINED void fetch_slot(const RecordTable *self, uint64_t hash) {
+    const Part *part = part_of(self, hash);
+    __builtin_prefetch(part->slots + first_slot(part, hash));
+}
+
+/* Tell the processor to load the likely entry, and return it; the place should be loaded before. */
+INLINED const Entry *fetch_entry(const RecordTable *self, uint64_t hash) {
+    const Entry *entry = likely_entry(part_of(self, hash), hash);
+    if (entry != NULL)
+        for (int line = 0; line < 3; line++) __builtin_prefetch((const char *)entry + 64 * line);
+    return entry;
+}
+
 /* A request on a path begins with it. Other requests lead to memory that nobody needs. */
 static PyObject *fetch_ahead(RecordTable *self, PyObject *const *arguments, Py_ssize_t count) {
     uint64_t hashes[FRAMES_AHEAD];
@@ -307,15 +317,10 @@ static PyObject *fetch_ahead(RecordTable *self, PyObject *const *arguments, Py_s
     if (self->num_parts < PARTS_IN_CACHE || position < 0 || position > size) Py_RETURN_NONE;
     const char *data = PyBytes_AS_STRING(arguments[0]);
     size_t num_paths = hash_paths(data + position, data + size, hashes), num_entries = 0;
+    for (size_t number = 0; number < num_paths; number++) fetch_slot(self, hashes[number]);
     for (size_t number = 0; number < num_paths; number++) {
-        const Part *part = part_of(self, hashes[number]);
-        __builtin_prefetch(part->slots + first_slot(part, hashes[number]));
-    }
-    for (size_t number = 0; number < num_paths; number++) {
-        const Entry *entry = likely_entry(part_of(self, hashes[number]), hashes[number]);
-        if (entry == NULL) continue;
-        for (int line = 0; line < 3; line++) __builtin_prefetch((const char *)entry + 64 * line);
-        entries[num_entries++] = entry;
+        const Entry *entry = fetch_entry(self, hashes[number]);
+        if (entry != NULL) entries[num_entries++] = entry;
     }
     for (size_t number = 0; number < num_entries; number++) {
         __builtin_prefetch(entries[number]->path);
