@@ -53,9 +53,9 @@ class KeptZnode:
         self.num_entries: i64 = len(entries)
 
     @classmethod
-    def plain(cls, record: bytes) -> "KeptZnode":
-        """Return the state of a plain znode."""
-        return cls(record, OPEN, 0, 0, read_i64_be(record, len(record) - PZXID), NO_ENTRIES)
+    def childless(cls, record: bytes, acl: StoredAcl, owner: int) -> "KeptZnode":
+        """Return the state of a znode that never had a child."""
+        return cls(record, acl, owner, 0, read_i64_be(record, len(record) - PZXID), NO_ENTRIES)
 
     @property
     def is_plain(self) -> bool:

@@ -161,8 +161,7 @@ class Tree:
         owner = (self.perishable.get(path) or 0) if self.perishable else 0
         directory = self.directories.get(path)
         if directory is None:
-            pzxid = read_i64_be(record, len(record) - PZXID)
-            return KeptZnode(record, acl, owner, 0, pzxid, NO_ENTRIES)
+            return KeptZnode.childless(record, acl, owner)
         created, entries = directory.created, directory.listed()
         return KeptZnode(record, acl, owner, created, directory.pzxid, entries)
 

@@ -196,7 +196,7 @@ class Image:
         """Return the state of a path at the moment of the image; it need not be kept any more."""
         record = self._kept.plain.pop(path)
         if record is not None:
-            return KeptZnode.plain(record)
+            return KeptZnode.childless(record, OPEN, 0)
         znode = self._kept.others.pop(path)
         if znode is None:
             znode = self._tree.state_of(path)
