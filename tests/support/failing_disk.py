@@ -52,9 +52,9 @@ class _File(DiskFile):
         super().__init__(path)
         self._disk = disk
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, zero_bytes: int = 0) -> None:
         self._disk.step()
-        super().write(data)
+        super().write(data, zero_bytes)
 
     def sync(self) -> None:
         self._disk.step()

@@ -25,7 +25,7 @@ class _NoFile(DiskFile):
     def __init__(self) -> None:
         pass
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, zero_bytes: int = 0) -> None:
         pass
 
     def truncate(self, size_bytes: int) -> None:

@@ -23,6 +23,11 @@ DIRECTORY_MODE = 0o750
 """The permissions of new files and directories with data, less those that the umask takes away: a
 file has the data of all znodes, whatever their ACLs are."""
 
+MOST_ZEROS_BYTES = 1 << 20
+"""The most zeros that a write adds after its data."""
+
+_ZEROS = memoryview(bytes(MOST_ZEROS_BYTES))
+
 _MOST_EXTENTS = 1000
 
 _MOST_LOCK_TRIES = 1000
@@ -57,17 +62,36 @@ class DiskFile:
             return None
         return self._fd
 
-    def write(self, data: bytes) -> None:
-        """Write all of ``data`` after the last write."""
+    def overwrites_in_place(self) -> bool:
+        """Return whether zeros after the data make later writes faster, and need no more room."""
+        return system_calls.overwrites_in_place(self._fd)
+
+    def write(self, data: bytes, zero_bytes: int = 0) -> None:
+        """Write all of ``data`` after the last write.
+
+        Args:
+            data: the bytes.
+            zero_bytes: the number of zeros to write after the data, up to MOST_ZEROS_BYTES. The
+                next write overwrites them. A full disk may get fewer.
+        """
         view = memoryview(data)
         try:  # not _naming, because it is too slow: every batch of the log is written here
             while view:
-                view = view[os.write(self._fd, view) :]
+                view = view[self._write_once(view, zero_bytes) :]
             if self._syncs_itself:
                 system_calls.sync_data(self._fd)
         except OSError as error:
             error.filename = str(self.path)
             raise
+
+    def _write_once(self, data: memoryview, zero_bytes: int) -> int:
+        """Return how many bytes of the data were written; the next write continues after them."""
+        if not zero_bytes:
+            return os.write(self._fd, data)
+        written = os.writev(self._fd, [data, _ZEROS[:zero_bytes]])
+        if written > len(data):
+            os.lseek(self._fd, len(data) - written, os.SEEK_CUR)
+        return written
 
     def preallocate(self, size_bytes: int) -> bool:
         """Extend the file to ``size_bytes`` with zeros, so that writes do not change its size.

@@ -5,9 +5,11 @@ if the system reports that it does not support the call. Every other error, for 
 or full disk, is raised.
 """
 
+import contextlib
 import errno
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 if sys.platform != "win32":
@@ -24,6 +26,11 @@ _UNSUPPORTED: Final = frozenset(
         errno.EPERM,  # a filter of system calls forbids the call
     }
 )
+
+_IN_PLACE: Final = frozenset({b"ext4", b"xfs"})
+"""The types of file systems that write new data to the place of the old ones."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
 
 _FULL_SYNC: Final[int | None] = (
     getattr(fcntl, "F_FULLFSYNC", None) if sys.platform != "win32" else None
@@ -97,6 +104,22 @@ def _writes_zeros(fd: int) -> bool:
     if has_data:
         os.ftruncate(fd, 0)
     return has_data
+
+
+def overwrites_in_place(fd: int) -> bool:
+    """Return whether the file system writes new data of a file to the place of the old data.
+
+    False if this is not known. A file system that copies on write needs room for each overwrite,
+    also in a preallocated file, once there were data.
+    """
+    device = os.fstat(fd).st_dev
+    wanted = b"%d:%d" % (os.major(device), os.minor(device))
+    with contextlib.suppress(OSError), _MOUNTS.open("rb") as mounts:
+        for line in mounts:  # proc_pid_mountinfo(5)
+            mount, _, source = line.partition(b" - ")
+            if mount.split(maxsplit=3)[2] == wanted:
+                return source.split(maxsplit=1)[0] in _IN_PLACE
+    return False
 
 
 def begin_of_data(fd: int, offset: int) -> int:

@@ -21,10 +21,15 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 enum state { EMPTY, FULL, WRITTEN };
+
+enum { MOST_ZEROS = 1 << 20 }; /* MOST_ZEROS_BYTES of disk.py */
+
+static char zeros[MOST_ZEROS]; /* never written, so it takes no memory */
 
 typedef struct {
     PyObject_HEAD
@@ -38,6 +43,7 @@ typedef struct {
     PyObject *data; /* the bytes that are written; NULL if the slot is empty */
     const char *begin;
     size_t size;
+    size_t zero_bytes; /* written after the data; the next write overwrites them */
     int error; /* the errno of the write; 0 if it succeeded */
     int64_t took_ns;
 } WriterThread;
@@ -50,15 +56,20 @@ static int64_t now_ns(void) {
 
 /* -- On the writer thread ---------------------------------------------------------------------- */
 
-static int write_all(int fd, const char *begin, size_t size) {
-    while (size > 0) {
-        ssize_t written = write(fd, begin, size);
+static int write_all(WriterThread *self) {
+    while (self->size > 0) {
+        struct iovec parts[] = {{(char *)self->begin, self->size}, {zeros, self->zero_bytes}};
+        ssize_t written = writev(self->fd, parts, self->zero_bytes > 0 ? 2 : 1);
         if (written < 0) {
             if (errno == EINTR) continue;
             return errno;
         }
-        begin += written;
-        size -= (size_t)written;
+        if ((size_t)written >= self->size) {
+            off_t after = (off_t)(self->size - (size_t)written); /* a full disk may get fewer zeros */
+            return after != 0 && lseek(self->fd, after, SEEK_CUR) < 0 ? errno : 0;
+        }
+        self->begin += written;
+        self->size -= (size_t)written;
     }
     return 0;
 }
@@ -72,7 +83,7 @@ static void *run(void *argument) {
         if (self->state != FULL) break;
         pthread_mutex_unlock(&self->lock);
         int64_t began_ns = now_ns();
-        self->error = write_all(self->fd, self->begin, self->size);
+        self->error = write_all(self);
         self->took_ns = now_ns() - began_ns;
         pthread_mutex_lock(&self->lock);
         self->state = WRITTEN;
@@ -150,7 +161,12 @@ static enum state state_of(WriterThread *self) {
 static PyObject *write_data(WriterThread *self, PyObject *arguments) {
     int fd;
     PyObject *data;
-    if (!PyArg_ParseTuple(arguments, "iS:write", &fd, &data)) return NULL;
+    Py_ssize_t zero_bytes = 0;
+    if (!PyArg_ParseTuple(arguments, "iS|n:write", &fd, &data, &zero_bytes)) return NULL;
+    if (zero_bytes < 0 || zero_bytes > MOST_ZEROS) {
+        PyErr_Format(PyExc_ValueError, "%zd zeros; the most are %d", zero_bytes, MOST_ZEROS);
+        return NULL;
+    }
     if (self->is_closing || state_of(self) != EMPTY) {
         PyErr_SetString(PyExc_RuntimeError, self->is_closing ? "the thread is closed"
                                                              : "the last write is not finished");
@@ -160,6 +176,7 @@ static PyObject *write_data(WriterThread *self, PyObject *arguments) {
     self->fd = fd;
     self->begin = PyBytes_AS_STRING(data);
     self->size = (size_t)PyBytes_GET_SIZE(data);
+    self->zero_bytes = (size_t)zero_bytes;
     pthread_mutex_lock(&self->lock);
     self->state = FULL;
     pthread_cond_signal(&self->changed);
@@ -189,9 +206,11 @@ static PyObject *fileno_of(WriterThread *self, PyObject *Py_UNUSED(none)) {
 
 static PyMethodDef methods[] = {
     {"write", (PyCFunction)write_data, METH_VARARGS,
-     PyDoc_STR("write(fd, data)\n\n"
-               "Begin to write all of data, which is bytes, to a descriptor that must stay open.\n\n"
-               "Raises RuntimeError if the last write is not finished, or after close().")},
+     PyDoc_STR("write(fd, data, zero_bytes=0)\n\n"
+               "Begin to write all of data, which is bytes, to a descriptor that must stay open.\n"
+               "Zeros are written after the data, and the next write overwrites them.\n\n"
+               "Raises ValueError if there are more than a MiB of zeros, and RuntimeError if the last\n"
+               "write is not finished, or after close().")},
     {"finish", (PyCFunction)finish, METH_NOARGS,
      PyDoc_STR("finish()\n\n"
                "Return how long the write took, in seconds.\n\n"

@@ -149,6 +149,37 @@ def test_preallocation_extends_a_file_with_zeros(fd: int, tmp_path: Path) -> Non
     assert (tmp_path / "file").read_bytes() == bytes(4096)
 
 
+@pytest.mark.parametrize(
+    ("kind", "device", "is_known"),
+    [
+        ("ext4", 0, True),
+        ("xfs", 0, True),
+        ("btrfs", 0, False),
+        ("ext4", 1, False),
+        (None, 0, False),
+    ],
+)
+def test_file_systems_that_overwrite_in_place_are_known_by_their_mount(
+    fd: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str | None,
+    device: int,
+    is_known: bool,
+) -> None:
+    """The last mount has another file system, and optional fields."""
+    mounts = tmp_path / "mountinfo"
+    found = os.fstat(fd).st_dev
+    name = f"{os.major(found)}:{os.minor(found) + device}"
+    if kind is not None:
+        mounts.write_text(
+            "22 27 9999:1 / /proc rw,relatime - proc proc rw\n"
+            f"36 35 {name} / /my\\040data rw,noatime shared:1 master:2 - {kind} /dev/a\\040b rw\n"
+        )
+    monkeypatch.setattr(system_calls, "_MOUNTS", mounts)
+    assert system_calls.overwrites_in_place(fd) is is_known
+
+
 def fail_to_allocate(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """Let the call fail as a file system does that does not support it, or that is full."""
 

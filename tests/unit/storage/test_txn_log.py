@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from zoolet.model.codes import OpCode
 from zoolet.model.txns import DeleteTxn, Txn, TxnHeader
 from zoolet.storage.disk import BytesFile, Disk, DiskFile
 from zoolet.storage.errors import DamagedFileError
+from zoolet.storage.system_calls import overwrites_in_place
 from zoolet.storage.txn_log import TxnLog, encode_record, end_of_data, is_torn, read_records
+from zoolet.testing.servers.memory_disk import MemoryDisk
 
 PATH = Path("log.1")
 HEADER = bytes.fromhex("5a4b4c47 00000002 0000000000000000")  # "ZKLG", version 2, database 0
@@ -58,6 +61,43 @@ def test_a_log_that_has_ended_has_no_padding(
     log.roll()
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert found == ({"log.1": content(batches)} if batches else {})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_zeros_are_written_ahead_of_the_records(tmp_path: Path, seed: int) -> None:
+    """So later records replace data: the file system records only the first write of a block."""
+    chance = random.Random(seed)
+    disk = MemoryDisk()
+    logs = (TxnLog(disk, tmp_path, 1 << 18), TxnLog(Disk(), tmp_path, 1 << 18))
+    records = HEADER
+    written: list[int] = []
+    for zxid in range(1, 200):
+        batch = encode_record(delete(zxid)) * chance.choice([1, 1, 10, 1000])
+        records += batch
+        for log in logs:
+            zero_bytes = log.zeros_after(len(batch))
+            assert zero_bytes <= 1 << 20
+            log.append(1, batch)
+            assert log.zeros_after(0) == 0
+        if zero_bytes:
+            written.append(zero_bytes)
+        for content in (disk.read(tmp_path / "log.1"), (tmp_path / "log.1").read_bytes()):
+            assert content == records + bytes(-len(records) % (1 << 18))
+    assert len(written) < 100
+    for log in logs:
+        log.roll()
+    assert disk.read(tmp_path / "log.1") == (tmp_path / "log.1").read_bytes() == records
+
+
+@pytest.mark.parametrize("force_sync", [True, False])
+def test_only_synced_writes_are_followed_by_zeros(tmp_path: Path, force_sync: bool) -> None:
+    log = TxnLog(Disk(), tmp_path, 1 << 20, force_sync=force_sync)
+    log.append(1, encode_record(delete(1)))
+    with (tmp_path / "log.1").open("rb") as file:
+        if not overwrites_in_place(file.fileno()):
+            pytest.skip(f"the file system of {tmp_path} may copy on write")
+        written_bytes = os.lseek(file.fileno(), 0, os.SEEK_HOLE)
+    assert (written_bytes >= 1 << 16) == force_sync
 
 
 @pytest.mark.parametrize(("code", "is_passed_over"), [(errno.ENOSPC, True), (errno.EIO, False)])

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from zoolet.storage.disk import MOST_ZEROS_BYTES
+
 module = pytest.importorskip(
     "zoolet.storage.writer_thread", reason="the module is only in the compiled build"
 )
@@ -63,6 +65,23 @@ def test_it_writes_one_after_another(writer: Any, file: tuple[Path, int]) -> Non
     assert path.read_bytes() == wanted
 
 
+def test_zeros_follow_the_data_until_the_next_write(writer: Any, file: tuple[Path, int]) -> None:
+    """The model: each write goes to the end of the data, and its zeros are after it."""
+    path, fd = file
+    chance = random.Random(11)
+    wanted, end = bytearray(), 0
+    for _ in range(100):
+        data = chance.randbytes(chance.choice([0, 1, 100, 5000]))
+        zero_bytes = chance.choice([0, 0, 1, 4096, MOST_ZEROS_BYTES]) if data else 0
+        writer.write(fd, data, zero_bytes)
+        result(writer)
+        written = data + bytes(zero_bytes)
+        wanted[end : end + len(written)] = written
+        end += len(data)
+        assert os.lseek(fd, 0, os.SEEK_CUR) == end
+    assert path.read_bytes() == wanted
+
+
 def test_it_reports_the_error_of_a_write_and_continues(
     writer: Any, file: tuple[Path, int], tmp_path: Path
 ) -> None:
@@ -89,6 +108,22 @@ def test_a_write_that_is_cut_short_continues_and_reports_why(
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         writer.write(fd, b"x" * 1500)
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            result(writer)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"x" * 1000
+
+
+def test_a_write_whose_zeros_are_cut_short_succeeds(writer: Any, file: tuple[Path, int]) -> None:
+    path, fd = file
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        for zero_bytes in (1000, 500):
+            writer.write(fd, b"x" * 500, zero_bytes)
+            result(writer)
+        writer.write(fd, b"x", 1)
         with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
             result(writer)
     finally:
@@ -167,8 +202,11 @@ def test_without_descriptors_there_is_an_error() -> None:
 
 def test_wrong_arguments_are_refused(writer: Any, file: tuple[Path, int]) -> None:
     _, fd = file
-    for arguments in ((), (fd,), (fd, "text"), ("1", b"x"), (fd, b"x", 1), (1 << 40, b"x")):
+    for arguments in ((), (fd,), (fd, "text"), ("1", b"x"), (fd, b"x", "1"), (1 << 40, b"x")):
         with pytest.raises((TypeError, OverflowError)):
             writer.write(*arguments)
+    for zero_bytes in (-1, MOST_ZEROS_BYTES + 1):
+        with pytest.raises(ValueError, match=f"{zero_bytes} zeros"):
+            writer.write(fd, b"x", zero_bytes)
     writer.write(fd, b"still empty")
     result(writer)

@@ -42,16 +42,27 @@ class LogThread(DiskThread):
         self._num_calls += 1
         super().submit(call, partial(self._end_call, done))
 
-    def write(self, fd: int, data: bytes, done: Callable[[Exception | None, float], None]) -> bool:
+    def write(
+        self,
+        fd: int,
+        data: bytes,
+        zero_bytes: int,
+        done: Callable[[Exception | None, float], None],
+    ) -> bool:
         """Begin to write all of ``data``; return False, and do nothing, if that is impossible now.
 
-        It is impossible while a call or a write is in progress. ``done`` gets the exception of the
-        write, or None, and its duration in seconds.
+        It is impossible while a call or a write is in progress.
+
+        Args:
+            fd: the descriptor of a file.
+            data: the bytes.
+            zero_bytes: the number of zeros after them, as in ``DiskFile.write``.
+            done: gets the exception of the write, or None, and its duration in seconds.
         """
         writer = self._writer
         if writer is None or self._num_calls or self._written is not None:
             return False
-        writer.write(fd, data)
+        writer.write(fd, data, zero_bytes)
         self._written = done
         return True
 

@@ -32,7 +32,7 @@ of 5 to 13 µs, so more holds would delay the requests of other clients."""
 _RELEASED_AT_ONCE_BYTES: Final = 1 << 20
 """After this number of bytes, an iteration releases no further hold."""
 
-WriteUnlocked = Callable[[int, bytes, Callable[[Exception | None, float], None]], bool]
+WriteUnlocked = Callable[[int, bytes, int, Callable[[Exception | None, float], None]], bool]
 """The type of ``LogThread.write``."""
 
 
@@ -190,9 +190,10 @@ class GroupCommit:
         if file is None or file.writable_fd is None:
             return False
         done = functools.partial(self._written, file.path)
-        if not self._write_unlocked(file.writable_fd, batch.records.getvalue(), done):
+        zero_bytes = self._log.zeros_after(size_bytes)
+        if not self._write_unlocked(file.writable_fd, batch.records.getvalue(), zero_bytes, done):
             return False
-        self._log.count_written(size_bytes)
+        self._log.count_written(size_bytes, zero_bytes)
         return True
 
     def _written(self, path: Path, failure: Exception | None, took_s: float) -> None:

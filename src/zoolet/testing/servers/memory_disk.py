@@ -264,8 +264,11 @@ class MemoryDisk(Disk):
 
     # --- Calls of files
 
-    def write(self, content: Content, position: int, data: bytes) -> None:
-        """Write into a file; write only a part if the disk becomes full."""
+    def write(self, content: Content, position: int, data: bytes, zero_bytes: int = 0) -> None:
+        """Write into a file; write only a part if the disk becomes full.
+
+        The zeros after the data are written if there is room for them.
+        """
         with self._lock:
             try:
                 self._begin(DiskStep.WRITE)
@@ -276,6 +279,9 @@ class MemoryDisk(Disk):
             content.put(position, data[: max(0, len(data) + min(0, room_bytes))])
             if room_bytes < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            end = position + len(data)
+            if zero_bytes and self._room_bytes(content, end + zero_bytes) == 0:
+                content.put(end, bytes(zero_bytes))
 
     def preallocate(self, content: Content, size_bytes: int) -> bool:
         """Extend a file to this length; return True, because this disk supports it."""
@@ -341,10 +347,14 @@ class MemoryFile(DiskFile):
         self._synced = synced
         self._position = 0
 
-    def write(self, data: bytes) -> None:
-        """Write all of ``data`` after the last write."""
+    def overwrites_in_place(self) -> bool:
+        """Return True: a write into the file's size needs no more room."""
+        return True
+
+    def write(self, data: bytes, zero_bytes: int = 0) -> None:
+        """Write all of ``data`` after the last write, and zeros after it."""
         position, self._position = self._position, self._position + len(data)
-        self._disk.write(self._content, position, data)
+        self._disk.write(self._content, position, data, zero_bytes)
         if self._synced:
             self.sync()
 

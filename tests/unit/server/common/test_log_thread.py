@@ -50,7 +50,7 @@ def test_calls_and_writes_run_in_the_order_of_their_submission(seed: int, tmp_pa
             data = f"{number},".encode()
             wanted += data
             end = partial(lambda number, *_: ended.append(number), number)
-            if chance.random() < 0.6 and thread.write(fd, data, end):
+            if chance.random() < 0.6 and thread.write(fd, data, 0, end):
                 unlocked += 1
             else:
                 thread.submit(partial(write, fd, data), end)
@@ -73,10 +73,10 @@ def test_a_write_is_refused_while_another_call_runs(tmp_path: Path) -> None:
     async def scenario(thread: LogThread, fd: int, path: Path) -> None:
         done = asyncio.get_running_loop().create_future()
         thread.submit(lambda: None, done.set_result)
-        assert not thread.write(fd, b"x", lambda *_: None)
+        assert not thread.write(fd, b"x", 0, lambda *_: None)
         await done
-        assert thread.write(fd, b"y", lambda *_: None)
-        assert not thread.write(fd, b"z", lambda *_: None)
+        assert thread.write(fd, b"y", 0, lambda *_: None)
+        assert not thread.write(fd, b"z", 0, lambda *_: None)
         thread.stop()
         assert path.read_bytes() == b"y"
 
@@ -90,7 +90,7 @@ def test_a_blocked_disk_does_not_block_the_loop(tmp_path: Path) -> None:
         data = bytes(1 << 20)
         written: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         calls: list[str] = []
-        assert thread.write(sink, data, lambda _, took_s: written.set_result(took_s))
+        assert thread.write(sink, data, 0, lambda _, took_s: written.set_result(took_s))
         thread.submit(lambda: calls.append("after it"), lambda _: None)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -113,7 +113,7 @@ def test_the_failure_of_a_write_is_passed_on_and_later_calls_run(tmp_path: Path)
     async def scenario(thread: LogThread, _: int, __: Path) -> None:
         failures: list[Exception | None] = []
         full = os.open("/dev/full", os.O_WRONLY)
-        assert thread.write(full, b"x", lambda failure, _: failures.append(failure))
+        assert thread.write(full, b"x", 0, lambda failure, _: failures.append(failure))
         thread.submit(lambda: os.close(full), failures.append)
         await asyncio.to_thread(wait_until, lambda: len(failures) == 2, "both")
         assert isinstance(failures[0], OSError)

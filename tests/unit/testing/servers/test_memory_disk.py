@@ -127,3 +127,12 @@ def test_an_erased_disk_is_empty_and_sound() -> None:
     disk.erase()
     assert disk.list_names(DIRECTORY) == []
     written(disk, "b", b"x", b"y")
+
+
+def test_zeros_after_the_data_are_overwritten_and_need_no_room() -> None:
+    disk = MemoryDisk()
+    file = disk.create(DIRECTORY / "a")
+    file.write(b"ab", 4)
+    disk.fill()
+    file.write(b"cd", 9)
+    assert disk.read(DIRECTORY / "a") == b"abcd\0\0"
