@@ -7,10 +7,9 @@
 
 enum {
     MOST_ASCII_BYTES = 1000,
-    ZNODE_BYTES = 2 * LENGTH_BYTES + 68, /* without path and data */
+    ZNODE_BYTES = 2 * LENGTH_BYTES + 68, /* without path and data; numChildren is not written */
     BEFORE_CVERSION = 36,                /* the bytes of the Stat before its cversion */
     CVERSION_BYTES = 4,
-    PZXID_BYTES = 8,
     OBJECTS_AHEAD = 16,                  /* how many paths ahead memory is loaded */
     SLOTS_AHEAD = 10,
     ENTRIES_AHEAD = 5,
@@ -62,7 +61,8 @@ __attribute__((noinline)) static char *append_varying(char *to, const void *from
 static char *encode(char *to, const Entry *entry) {
     size_t path_bytes = (size_t)PyUnicode_GET_LENGTH(entry->path);
     size_t data_bytes = data_bytes_of(entry->data_length);
-    const char *stat = entry->rest + data_bytes;
+    char stat[STAT_BYTES];
+    unpack_stat(stat, entry);
     write_be(to, (uint32_t)path_bytes);
     to = append_varying(to + LENGTH_BYTES, PyUnicode_DATA(entry->path), path_bytes);
     write_be(to, (uint32_t)entry->data_length);
@@ -72,7 +72,7 @@ static char *encode(char *to, const Entry *entry) {
     memset(to, 0, CVERSION_BYTES); /* no child was ever created */
     to = append(to + CVERSION_BYTES, stat + BEFORE_CVERSION + CVERSION_BYTES,
                 BEFORE_LENGTH - BEFORE_CVERSION - CVERSION_BYTES);
-    return append(to, stat + BEFORE_LENGTH + BEHIND_LENGTH - PZXID_BYTES, PZXID_BYTES);
+    return append(to, stat + PZXID, ZXID_BYTES);
 }
 
 /* A run of plain znodes that is being encoded. */

@@ -2,6 +2,7 @@
  *
  * An entry is a block of memory: a reference to the path, and the bytes of the record without the
  * header of an object. Of a record, the length of its data is stored once: a record has it twice.
+ * Of the Stat of a znode that was only created, the first zxid and the first time are stored.
  * Bytes that are not such a record, and long records, stay objects: then reading copies nothing.
  *
  * A part is an array of slots (open addressing, linear probing). A slot is the address of an entry.
@@ -22,9 +23,23 @@ enum {
     LENGTH_BYTES = 4,
     BEFORE_LENGTH = 52, /* the bytes of the Stat before its own length of the data */
     BEHIND_LENGTH = 12,
-    RECORD_BYTES = LENGTH_BYTES + BEFORE_LENGTH + LENGTH_BYTES + BEHIND_LENGTH, /* without data */
+    STAT_BYTES = BEFORE_LENGTH + LENGTH_BYTES + BEHIND_LENGTH,
+    RECORD_BYTES = LENGTH_BYTES + STAT_BYTES, /* without data */
     MOST_PACKED_BYTES = 436, /* of data: then an entry has 512 bytes, the most of pymalloc */
     AS_OBJECT = -2,          /* instead of a length: the record is an object */
+};
+
+/* In the Stat: czxid, mzxid, ctime, mtime, numbers, the length of the data, numChildren, pzxid. */
+enum {
+    ZXID_BYTES = 8,
+    TIME_BYTES = 8,
+    MZXID = ZXID_BYTES,
+    CTIME = MZXID + ZXID_BYTES,
+    MTIME = CTIME + TIME_BYTES,
+    NUMBERS = MTIME + TIME_BYTES, /* the versions and the owner */
+    NUM_CHILDREN = BEFORE_LENGTH + LENGTH_BYTES,
+    PZXID = NUM_CHILDREN + 4,
+    CREATED_BYTES = ZXID_BYTES + TIME_BYTES, /* what is stored of a znode that was only created */
 };
 
 enum {
@@ -47,18 +62,20 @@ typedef uintptr_t Slot;
 typedef struct {
     PyObject *path;
     int32_t data_length : 10; /* -1 if the data are null; AS_OBJECT */
-    uint32_t mark : 22;
-    char rest[]; /* data and Stat without its length of the data */
+    uint32_t is_created : 1;  /* the znode was only created: all else in its Stat follows from that */
+    uint32_t mark : 21;
+    char rest[]; /* data, and Stat without its length of the data, or with CREATED_BYTES only */
 } Entry;
 
 typedef struct {
     PyObject *path;
     int32_t data_length : 10; /* AS_OBJECT */
-    uint32_t mark : 22;
+    uint32_t is_created : 1;  /* 0 */
+    uint32_t mark : 21;
     PyObject *record;
 } EntryOfObject;
 
-#define MOST_MARKS (((uint32_t)1 << 22) - 1)
+#define MOST_MARKS (((uint32_t)1 << 21) - 1)
 
 typedef struct {
     Slot *slots;
@@ -96,11 +113,56 @@ static size_t data_bytes_of(int32_t data_length) {
     return data_length < 0 ? 0 : (size_t)data_length;
 }
 
+/* Return whether a Stat is that of a znode without an owner since it was created. */
+static int is_created(const char *stat) {
+    static const char none[BEFORE_LENGTH - NUMBERS];
+    return memcmp(stat + MZXID, stat, ZXID_BYTES) == 0 &&
+           memcmp(stat + PZXID, stat, ZXID_BYTES) == 0 &&
+           memcmp(stat + MTIME, stat + CTIME, TIME_BYTES) == 0 &&
+           memcmp(stat + NUMBERS, none, sizeof none) == 0 && read_be(stat + NUM_CHILDREN) == 0;
+}
+
+static const char *stat_in(PyObject *record, int32_t data_length) {
+    return PyBytes_AS_STRING(record) + LENGTH_BYTES + data_bytes_of(data_length);
+}
+
+/* Set the form of an entry for a record, which is packed next, if it can be packed. */
+static void set_form(Entry *entry, PyObject *record) {
+    entry->data_length = packed_length(record);
+    entry->is_created =
+        entry->data_length != AS_OBJECT && is_created(stat_in(record, entry->data_length));
+}
+
 static void pack(Entry *entry, PyObject *record) {
-    size_t before = data_bytes_of(entry->data_length) + BEFORE_LENGTH;
-    const char *from = PyBytes_AS_STRING(record) + LENGTH_BYTES;
-    memcpy(entry->rest, from, before);
-    memcpy(entry->rest + before, from + before + LENGTH_BYTES, BEHIND_LENGTH);
+    size_t data_bytes = data_bytes_of(entry->data_length);
+    const char *stat = stat_in(record, entry->data_length);
+    memcpy(entry->rest, PyBytes_AS_STRING(record) + LENGTH_BYTES, data_bytes);
+    char *to = entry->rest + data_bytes;
+    if (entry->is_created) {
+        memcpy(to, stat, ZXID_BYTES);
+        memcpy(to + ZXID_BYTES, stat + CTIME, TIME_BYTES);
+    } else {
+        memcpy(to, stat, BEFORE_LENGTH);
+        memcpy(to + BEFORE_LENGTH, stat + NUM_CHILDREN, BEHIND_LENGTH);
+    }
+}
+
+/* Write the whole Stat of an entry that is not an object. */
+INLINED void unpack_stat(char *stat, const Entry *entry) {
+    size_t data_bytes = data_bytes_of(entry->data_length);
+    const char *from = entry->rest + data_bytes;
+    if (entry->is_created) {
+        memcpy(stat, from, ZXID_BYTES);
+        memcpy(stat + MZXID, from, ZXID_BYTES);
+        memcpy(stat + CTIME, from + ZXID_BYTES, TIME_BYTES);
+        memcpy(stat + MTIME, from + ZXID_BYTES, TIME_BYTES);
+        memset(stat + NUMBERS, 0, PZXID - NUMBERS);
+        memcpy(stat + PZXID, from, ZXID_BYTES);
+    } else {
+        memcpy(stat, from, BEFORE_LENGTH);
+        memcpy(stat + NUM_CHILDREN, from + BEFORE_LENGTH, BEHIND_LENGTH);
+    }
+    write_be(stat + BEFORE_LENGTH, (uint32_t)data_bytes);
 }
 
 /* Return `*last`, or a new object in its place, for bytes that the caller will write.
@@ -125,35 +187,35 @@ INLINED PyObject *bytes_to_fill(PyObject **last, Py_ssize_t size) {
 INLINED PyObject *record_of(const Entry *entry, PyObject **last) {
     int32_t length = entry->data_length;
     if (length == AS_OBJECT) return Py_NewRef(((const EntryOfObject *)entry)->record);
-    size_t data_bytes = data_bytes_of(length), before = data_bytes + BEFORE_LENGTH;
+    size_t data_bytes = data_bytes_of(length);
     PyObject *record = bytes_to_fill(last, (Py_ssize_t)(RECORD_BYTES + data_bytes));
     if (record == NULL) return NULL;
     char *to = PyBytes_AS_STRING(record);
     write_be(to, (uint32_t)length);
-    memcpy(to + LENGTH_BYTES, entry->rest, before);
-    write_be(to + LENGTH_BYTES + before, (uint32_t)data_bytes);
-    memcpy(to + LENGTH_BYTES + before + LENGTH_BYTES, entry->rest + before, BEHIND_LENGTH);
+    memcpy(to + LENGTH_BYTES, entry->rest, data_bytes);
+    unpack_stat(to + LENGTH_BYTES + data_bytes, entry);
     return Py_NewRef(record);
 }
 
-static size_t size_of_entry(int32_t data_length) {
-    if (data_length == AS_OBJECT) return sizeof(EntryOfObject);
-    return offsetof(Entry, rest) + data_bytes_of(data_length) + BEFORE_LENGTH + BEHIND_LENGTH;
+static size_t size_of_entry(const Entry *form) {
+    if (form->data_length == AS_OBJECT) return sizeof(EntryOfObject);
+    return offsetof(Entry, rest) + data_bytes_of(form->data_length) +
+           (form->is_created ? CREATED_BYTES : BEFORE_LENGTH + BEHIND_LENGTH);
 }
 
 static Entry *new_entry(PyObject *path, PyObject *record) {
-    int32_t length = packed_length(record);
-    Entry *entry = PyObject_Malloc(size_of_entry(length));
+    Entry form = {.path = path};
+    set_form(&form, record);
+    Entry *entry = PyObject_Malloc(size_of_entry(&form));
     if (entry == NULL) return (Entry *)PyErr_NoMemory();
     if ((Slot)entry & TAG_MASK) {
         PyObject_Free(entry);
         PyErr_SetString(PyExc_SystemError, "blocks of memory are not aligned to two pointers");
         return NULL;
     }
-    entry->path = Py_NewRef(path);
-    entry->data_length = length;
-    entry->mark = 0;
-    if (length == AS_OBJECT)
+    *entry = form;
+    Py_INCREF(path);
+    if (entry->data_length == AS_OBJECT)
         ((EntryOfObject *)entry)->record = Py_NewRef(record);
     else
         pack(entry, record);
@@ -161,7 +223,7 @@ static Entry *new_entry(PyObject *path, PyObject *record) {
 }
 
 static Entry *copy_of(const Entry *entry) {
-    size_t size = size_of_entry(entry->data_length);
+    size_t size = size_of_entry(entry);
     Entry *copy = PyObject_Malloc(size);
     if (copy == NULL) return (Entry *)PyErr_NoMemory();
     memcpy(copy, entry, size);

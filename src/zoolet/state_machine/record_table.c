@@ -131,8 +131,10 @@ static int insert(RecordTable *self, PyObject *path, PyObject *record, uint64_t 
 }
 
 static int replace(Slot *slot, PyObject *record) {
-    Entry *entry = entry_in(*slot);
-    if (entry->data_length != AS_OBJECT && entry->data_length == packed_length(record)) {
+    Entry *entry = entry_in(*slot), form;
+    set_form(&form, record);
+    if (form.data_length != AS_OBJECT && form.data_length == entry->data_length &&
+        form.is_created == entry->is_created) {
         pack(entry, record);
         return 0;
     }
@@ -439,7 +441,7 @@ static PyMethodDef methods[] = {
                "length. If paths were removed, a number of calls reaches all parts.")},
     {"forget_marks", (PyCFunction)forget_marks, METH_NOARGS,
      PyDoc_STR("forget_marks()\n\n"
-               "Let no path be marked. After 4,194,302 calls, no path can be marked any more.")},
+               "Let no path be marked. After 2,097,150 calls, no path can be marked any more.")},
     {"mark", (PyCFunction)mark, METH_O,
      PyDoc_STR("mark(path)\n\n"
                "Mark a path, until it is removed or the marks are forgotten; do nothing if the\n"

@@ -23,6 +23,9 @@ RecordTable = module.RecordTable
 LIMIT = 436
 """The most bytes of data that a record has in the table without an object."""
 
+CREATED_BYTES = 16
+"""What is stored of the Stat of a znode that was only created."""
+
 SIZES = [0, 1, 8, 100, LIMIT - 1, LIMIT, LIMIT + 1, 5000]
 STRANGE = [
     b"",
@@ -39,6 +42,20 @@ STRANGE = [
 def record_of(data: bytes | None, number: int = 1) -> bytes:
     stat = Stat(number, 2, 3, 4, 5, 6, 7, 8, len(data or b""), 9, number)
     return encode_record(data, stat)
+
+
+def created_with(data: bytes | None, zxid: int, time_ms: int) -> list[int]:
+    """Return the Stat of a znode that was only created, as a list of its fields."""
+    return [zxid, zxid, time_ms, time_ms, 0, 0, 0, 0, len(data or b""), 0, zxid]
+
+
+def nearly_created(choose: random.Random) -> bytes:
+    """Return a record of a znode that was only created, or with another number in its Stat."""
+    data = choose.choice([None, b"", choose.randbytes(choose.choice(SIZES))])
+    fields = created_with(data, choose.randrange(1 << 60), choose.randrange(1 << 41))
+    if choose.randrange(2):
+        fields[choose.choice([0, 1, 2, 3, 4, 5, 6, 7, 9, 10])] ^= 1 << choose.randrange(31)
+    return encode_record(data, Stat(*fields))
 
 
 def path_of(number: int) -> str:
@@ -79,6 +96,8 @@ class Model:
                 return choose.choice(STRANGE)
             case 2:
                 return record_of(b"", choose.randrange(1 << 60))
+            case 3 | 4 | 5 | 6:
+                return nearly_created(choose)
         return record_of(choose.randbytes(choose.choice(SIZES)), choose.randrange(1 << 60))
 
     def change(self) -> None:
@@ -162,6 +181,21 @@ def test_records_of_each_size_are_returned_and_replaced(size: int) -> None:
         assert table["/a"] == table.get("/a") == strange
     assert table.pop("/a") == STRANGE[-1]
     assert len(table) == 0
+
+
+@pytest.mark.parametrize("data", [None, b"", b"x" * 100, b"x" * LIMIT])
+def test_each_number_of_a_stat_is_kept(data: bytes | None) -> None:
+    """Of a znode that was only created, the table stores two numbers, and no fewer of others."""
+    table = RecordTable()
+    created = created_with(data, 1 << 40, 1 << 41)
+    for field in range(len(created)):
+        for bit in range(31):
+            fields = list(created)
+            if field != 8:  # the length of the data
+                fields[field] ^= 1 << bit
+            for record in (encode_record(data, Stat(*created)), encode_record(data, Stat(*fields))):
+                table["/a"] = record
+                assert table["/a"] == record
 
 
 def test_long_records_are_not_copied() -> None:
@@ -302,6 +336,8 @@ def test_a_record_needs_little_memory(size: int) -> None:
         return table
 
     assert memory_of(make) / len(paths) < size + STAT_BYTES + LENGTH_BYTES + 22
+    record = encode_record(b"x" * size, Stat(*created_with(b"x" * size, 1, 2)))
+    assert memory_of(make) / len(paths) < size + CREATED_BYTES + LENGTH_BYTES + 22
 
 
 def test_a_table_that_lost_its_entries_gets_small_in_steps() -> None:

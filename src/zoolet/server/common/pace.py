@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-BUSY_PAUSE: Final = 50.0
+BUSY_PAUSE: Final = 80.0
 """The pause after a step on a thread that is always busy, as a multiple of the step's duration."""
 
 IDLE: Final = 0.2
