@@ -118,7 +118,7 @@ class Snapshotter:
             compression = self._config.storage.compression
         self._began_ms = self._monotonic_ms()
         self._image = image
-        self._chunks = image.content()
+        self._chunks = image.content() if self._pace is None else image.content(self._pace.has_time)
         self._disk_thread.submit(partial(self._open, image.zxid, compression), self._go_on)
 
     def when_free(self, callback: Callable[[], None]) -> None:

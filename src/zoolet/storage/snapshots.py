@@ -6,7 +6,7 @@ gets this name when it is complete and synced.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
@@ -64,8 +64,8 @@ OPEN_ACL_NUMBER: Final = -1
 _END_OF_TREE: Final = pack_ustring("/")
 SEAL_BYTES: Final = LONG.size + len(_END_OF_TREE)
 _CHUNK_BYTES: Final = 1 << 18
-_RUN_BYTES: Final = 1 << 16
-"""The most bytes of one run: more memory would come from the system page by page."""
+_RUN_BYTES: Final = 1 << 14
+"""The most bytes of one run. Between two runs, a step may end because it takes too long."""
 _PATHS_AT_ONCE: Final = 5000
 """The most paths that one step looks up; some may have no znode, so a step may write nothing."""
 
@@ -87,6 +87,10 @@ class Snapshot(NamedTuple):
     tree: Tree
     sessions: dict[int, int]
     open_acls: dict[str, int]
+
+
+def _has_time() -> bool:
+    return True
 
 
 @final
@@ -122,10 +126,13 @@ class Image:
         while self._kept.drop_some():
             yield b""
 
-    def content(self) -> Iterator[bytes]:
+    def content(self, has_time: Callable[[], bool] = _has_time) -> Iterator[bytes]:
         """Yield the content of a snapshot before its seal in chunks, and release the image.
 
         A chunk may be empty. The znodes are in the order of ``Tree.walk``.
+
+        Args:
+            has_time: returns False if a chunk must end as soon as possible.
         """
         writer = BytesWriter()
         writer.write(SNAPSHOT_HEADER)
@@ -143,7 +150,7 @@ class Image:
                 yield writer.getvalue()
                 writer = BytesWriter()
         levels = [_Level([paths.ROOT], 1)]
-        while not self._write_znodes(writer, levels, numbers):
+        while not self._write_znodes(writer, levels, numbers, has_time):
             yield writer.getvalue()
             writer = BytesWriter()
         yield from self.steps_to_free()
@@ -151,9 +158,13 @@ class Image:
         yield writer.getvalue()
 
     def _write_znodes(
-        self, writer: BytesWriter, levels: "list[_Level]", numbers: dict[StoredAcl, int]
+        self,
+        writer: BytesWriter,
+        levels: "list[_Level]",
+        numbers: dict[StoredAcl, int],
+        has_time: Callable[[], bool],
     ) -> bool:
-        """Write znodes until a chunk is full; return whether the walk has reached all znodes."""
+        """Write znodes until a chunk ends; return whether the walk has reached all znodes."""
         tree, kept = self._tree, self._kept
         others = (tree.directories.parts, tree.acls.parts, tree.perishable.parts, kept.others.parts)
         marks = tree.keeps_only(kept)
@@ -177,20 +188,31 @@ class Image:
             if run:
                 writer.write(run)
                 level.position = position
-                continue
-            path = level.paths[level.position]
-            level.position += 1
-            znode = self._state_of(path, marks)
-            if znode is ABSENT:
-                continue
-            _write_znode(
-                writer, path, znode, OPEN_ACL_NUMBER if znode.acl is OPEN else numbers[znode.acl]
-            )
-            if znode.num_entries:
-                levels.append(_Level(znode.entries, znode.num_entries))
-            if len(writer) >= _CHUNK_BYTES:
+            else:
+                self._write_next(writer, levels, numbers, marks)
+            if len(writer) >= _CHUNK_BYTES or not has_time():
                 break
         return False
+
+    def _write_next(
+        self,
+        writer: BytesWriter,
+        levels: "list[_Level]",
+        numbers: dict[StoredAcl, int],
+        marks: bool,
+    ) -> None:
+        """Write the next znode, if the path has one, and let its children follow."""
+        level = levels[-1]
+        path = level.paths[level.position]
+        level.position += 1
+        znode = self._state_of(path, marks)
+        if znode is ABSENT:
+            return
+        _write_znode(
+            writer, path, znode, OPEN_ACL_NUMBER if znode.acl is OPEN else numbers[znode.acl]
+        )
+        if znode.num_entries:
+            levels.append(_Level(znode.entries, znode.num_entries))
 
     def _state_of(self, path: str, marks: bool) -> KeptZnode:
         """Return the state of a path at the moment of the image; it need not be kept any more."""

@@ -79,6 +79,23 @@ def test_the_content_is_that_of_its_moment(seed: int) -> None:
     assert b"".join(chunks) == before
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_chunks_end_when_there_is_no_time_left(seed: int) -> None:
+    """The content is the same, whatever the clock says."""
+    world = World(seed)
+    world.grow()
+    before = list(Image(world.zxid, world.tree, {}).content())
+    time_left = random.Random(seed)
+    image = Image(world.zxid, world.tree, {})
+    chunks = []
+    for chunk in image.content(lambda: time_left.random() < 0.8):
+        chunks.append(chunk)
+        for _ in range(20):
+            world.change()
+    assert len(chunks) > 2 * len(before)
+    assert b"".join(chunks) == b"".join(before)
+
+
 def test_of_two_images_each_shows_its_own_moment() -> None:
     world = World(5)
     world.grow()

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-BUSY_PAUSE: Final = 80.0
+BUSY_PAUSE: Final = 100.0
 """The pause after a step on a thread that is always busy, as a multiple of the step's duration."""
+
+LONGEST_STEP_S: Final = 0.002
+"""A step that takes longer should end."""
 
 IDLE: Final = 0.2
 """A thread that is busy for at most this part of the time counts as idle."""
@@ -51,6 +54,10 @@ class Pace:
         self._began_s = self._wall_s()
         self._waited_s = self._waited_s * _KEPT + self._began_s - self._ended_s
         self._worked_s = self._worked_s * _KEPT + self._work_s() - self._ended_work_s
+
+    def has_time(self) -> bool:
+        """Return whether the step that began last may do more work."""
+        return self._wall_s() - self._began_s < LONGEST_STEP_S
 
     def end(self) -> None:
         """Note that the step has ended."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zoolet.server.common.pace import BUSY_PAUSE, Pace
+from zoolet.server.common.pace import BUSY_PAUSE, LONGEST_STEP_S, Pace
 
 STEP_S = 0.001
 
@@ -73,6 +73,18 @@ def test_the_busier_the_thread_the_longer_the_pauses(seed: int) -> None:
         assert thread.now_s - 100 <= longest_s
     assert durations == sorted(durations)
     assert durations[0] < durations[-1]
+
+
+def test_a_step_has_a_limited_time() -> None:
+    thread = Thread(busy=1.0)
+    for _ in range(3):
+        thread.pace.begin()
+        assert thread.pace.has_time()
+        thread.wait(LONGEST_STEP_S * 0.9)
+        assert thread.pace.has_time()
+        thread.wait(LONGEST_STEP_S * 0.2)
+        assert not thread.pace.has_time()
+        thread.pace.end()
 
 
 def test_a_thread_that_gets_idle_ends_the_pauses() -> None:
