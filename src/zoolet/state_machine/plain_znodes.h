@@ -7,16 +7,18 @@
 
 enum {
     MOST_ASCII_BYTES = 1000,
-    ZNODE_BYTES = 2 * LENGTH_BYTES + 68, /* without path and data; numChildren is not written */
-    BEFORE_CVERSION = 36,                /* the bytes of the Stat before its cversion */
+    ACL_NUMBER_BYTES = 8,
+    /* Without path and data. Of the Stat, the length of the data and numChildren are left out. */
+    ZNODE_BYTES = 2 * LENGTH_BYTES + ACL_NUMBER_BYTES + BEFORE_LENGTH + ZXID_BYTES,
+    CVERSION = NUMBERS + 4, /* behind the version */
     CVERSION_BYTES = 4,
-    OBJECTS_AHEAD = 16,                  /* how many paths ahead memory is loaded */
+    OBJECTS_AHEAD = 16, /* how many paths ahead memory is loaded */
     SLOTS_AHEAD = 10,
     ENTRIES_AHEAD = 5,
     TABLE_SHIFT = 20, /* tables.py: the bits of a hash from here select the part */
 };
 
-static const char OPEN_ACL_NUMBER[8] = "\xff\xff\xff\xff\xff\xff\xff\xff";
+static const char OPEN_ACL_NUMBER[ACL_NUMBER_BYTES] = "\xff\xff\xff\xff\xff\xff\xff\xff";
 
 static int refuse_parts(void) {
     PyErr_SetString(PyExc_TypeError, "the parts of a table must be a list of dicts");
@@ -63,15 +65,13 @@ static char *encode(char *to, const Entry *entry) {
     size_t data_bytes = data_bytes_of(entry->data_length);
     char stat[STAT_BYTES];
     unpack_stat(stat, entry);
+    memset(stat + CVERSION, 0, CVERSION_BYTES); /* no child was ever created */
     write_be(to, (uint32_t)path_bytes);
     to = append_varying(to + LENGTH_BYTES, PyUnicode_DATA(entry->path), path_bytes);
     write_be(to, (uint32_t)entry->data_length);
     to = append_varying(to + LENGTH_BYTES, entry->rest, data_bytes);
     to = append(to, OPEN_ACL_NUMBER, sizeof OPEN_ACL_NUMBER);
-    to = append(to, stat, BEFORE_CVERSION);
-    memset(to, 0, CVERSION_BYTES); /* no child was ever created */
-    to = append(to + CVERSION_BYTES, stat + BEFORE_CVERSION + CVERSION_BYTES,
-                BEFORE_LENGTH - BEFORE_CVERSION - CVERSION_BYTES);
+    to = append(to, stat, BEFORE_LENGTH);
     return append(to, stat + PZXID, ZXID_BYTES);
 }
 
