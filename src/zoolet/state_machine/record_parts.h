@@ -44,7 +44,7 @@ enum {
 
 enum {
     LEAST_SLOTS = 8,
-    AHEAD = 8, /* the number of slots for which memory is fetched ahead */
+    AHEAD = 16, /* the number of slots for which memory is fetched ahead */
 };
 
 /* For what every read calls: the calls would be a tenth of the instructions of get(). */
@@ -54,9 +54,11 @@ typedef uintptr_t Slot;
 #define EMPTY ((Slot)0)
 #define REMOVED ((Slot)1) /* an entry was there, and a search must go on */
 
-/* Python's allocators align blocks to two pointers. */
-#define TAG_MASK ((Slot)(2 * sizeof(void *) - 1))
-#define TAG_BITS (sizeof(void *) == 8 ? 4 : 3)
+/* The bits of a slot that are 0 in an address; they have a part of the hash, the tag. Python's
+ * allocators align blocks to two pointers. Of 64 bits, they do not use the highest 16 either. */
+#define LOW_TAG_BITS (sizeof(void *) == 8 ? 4 : 3)
+#define LOW_TAG_MASK ((uint64_t)(2 * sizeof(void *) - 1))
+#define TAG_MASK ((Slot)(0xFFFF000000000000u | LOW_TAG_MASK))
 
 /* A mark is a number, so that all marks of a table can be forgotten without reading its entries. */
 typedef struct {
@@ -210,7 +212,7 @@ static Entry *new_entry(PyObject *path, PyObject *record) {
     if (entry == NULL) return (Entry *)PyErr_NoMemory();
     if ((Slot)entry & TAG_MASK) {
         PyObject_Free(entry);
-        PyErr_SetString(PyExc_SystemError, "blocks of memory are not aligned to two pointers");
+        PyErr_SetString(PyExc_SystemError, "an address of memory has bits that should be 0");
         return NULL;
     }
     *entry = form;
@@ -241,14 +243,19 @@ static void free_entry(Entry *entry) {
 
 /* -- Hashes ------------------------------------------------------------------------------------ */
 
-/* The tag of a slot is the lowest bits; the next bits select the part; the highest 32 the slot. */
+/* The lowest bits are in the tag; the next bits select the part; the highest 32 select the slot. Of
+ * these, the lower 16 hardly change which slot it is: so they are in the tag too. */
 static uint64_t mixed(Py_hash_t hash) {
     return (uint64_t)hash * 0x9E3779B97F4A7C15u; /* 64 bits, also if a hash has only 32 */
 }
 
 static uint64_t hash_of(PyObject *path) {
-    return mixed(PyObject_Hash(path)); /* this cannot fail: the type is str itself */
+    Py_hash_t known = ((PyASCIIObject *)path)->hash; /* -1: not known */
+    /* PyObject_Hash cannot fail: the type is str itself. */
+    return mixed(known != -1 ? known : PyObject_Hash(path));
 }
+
+static Slot tag_of(uint64_t hash) { return (Slot)(hash << 16 | (hash & LOW_TAG_MASK)) & TAG_MASK; }
 
 static Entry *entry_in(Slot slot) { return (Entry *)(slot & ~TAG_MASK); }
 
@@ -268,13 +275,22 @@ static int are_equal(PyObject *one, PyObject *other) {
 /* Return the slot that has a path; NULL if the part does not have the path. */
 INLINED Slot *find(const Part *part, PyObject *path, uint64_t hash) {
     Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
+    Slot tag = tag_of(hash);
     for (; *slot != EMPTY; slot = slot + 1 < end ? slot + 1 : part->slots) {
-        if (((*slot ^ (Slot)hash) & TAG_MASK) || *slot == REMOVED) continue;
+        if ((*slot & TAG_MASK) != tag || *slot == REMOVED) continue;
         const Entry *entry = entry_in(*slot);
         __builtin_prefetch((const char *)entry + 64); /* together with the entry and its path */
         __builtin_prefetch((const char *)entry + 128);
         if (are_equal(entry->path, path)) return slot;
     }
+    return NULL;
+}
+
+/* Return the first entry that may have the path with a hash; NULL if it is not found at once. */
+static const Entry *likely_entry(const Part *part, uint64_t hash) {
+    const Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
+    for (; slot < end && *slot != EMPTY; slot++)
+        if ((*slot & TAG_MASK) == tag_of(hash) && *slot != REMOVED) return entry_in(*slot);
     return NULL;
 }
 
@@ -292,7 +308,7 @@ static int make_part(Part *part, size_t num_entries) {
 static void put(Part *part, Entry *entry, uint64_t hash) {
     Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
     while (*slot != EMPTY) slot = slot + 1 < end ? slot + 1 : part->slots;
-    *slot = (Slot)entry | ((Slot)hash & TAG_MASK);
+    *slot = (Slot)entry | tag_of(hash);
     part->num_used++;
     part->num_entries++;
 }

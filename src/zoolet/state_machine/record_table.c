@@ -42,7 +42,7 @@ typedef struct {
 } RecordTable;
 
 static size_t number_of_part(const RecordTable *self, uint64_t hash) {
-    size_t number = (size_t)(hash >> TAG_BITS) & (2 * self->round - 1);
+    size_t number = (size_t)(hash >> LOW_TAG_BITS) & (2 * self->round - 1);
     return number < self->num_parts ? number : number - self->round;
 }
 
@@ -67,7 +67,7 @@ static void split(RecordTable *self) {
     size_t room = self->room_for_parts;
     if (self->num_parts == room && make_room_for_parts(self, 2 * room) < 0) return;
     Part *part = &self->parts[self->num_parts - self->round];
-    uint64_t bit = (uint64_t)self->round << TAG_BITS;
+    uint64_t bit = (uint64_t)self->round << LOW_TAG_BITS;
     uint32_t num_leave = count_with(part, bit);
     if (make_part(&leave, num_leave) < 0) return;
     if (make_part(&stay, part->num_entries - num_leave) < 0) {
@@ -286,18 +286,17 @@ static size_t hash_paths(const char *at, const char *end, uint64_t *hashes) {
     return count;
 }
 
-/* Return the first entry that may have the path with a hash; NULL if it is not found at once. */
-static const Entry *likely_entry(const Part *part, uint64_t hash) {
-    const Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
-    for (; slot < end && *slot != EMPTY; slot++)
-        if (*slot != REMOVED && !((*slot ^ (Slot)hash) & TAG_MASK)) return entry_in(*slot);
-    return NULL;
-}
-
 /* Tell the processor to load the place of an entry. */
 INLINED void fetch_slot(const RecordTable *self, uint64_t hash) {
     const Part *part = part_of(self, hash);
     __builtin_prefetch(part->slots + first_slot(part, hash));
+}
+
+/* Tell the processor to load the place that a new entry with a path will have. */
+static PyObject *fetch_place(RecordTable *self, PyObject *path) {
+    if (!is_path(path)) return NULL;
+    fetch_slot(self, hash_of(path));
+    Py_RETURN_NONE;
 }
 
 /* Tell the processor to load the likely entry, and return it; the place should be loaded before. */
@@ -435,6 +434,9 @@ static PyMethodDef methods[] = {
      PyDoc_STR("fetch_ahead(data, position)\n\n"
                "Tell the processor to load the memory that get() needs for the paths of the next\n"
                "32 requests, whose frames begin at data[position].")},
+    {"fetch_place", (PyCFunction)fetch_place, METH_O,
+     PyDoc_STR("fetch_place(path)\n\n"
+               "Tell the processor to load the memory that adding a path will need.")},
     {"shrink", (PyCFunction)shrink, METH_NOARGS,
      PyDoc_STR("shrink()\n\n"
                "Reduce parts to the memory that their entries need, in one step of a limited\n"

@@ -206,6 +206,9 @@ class PathTable(Generic[V]):
     def fetch_ahead(self, data: bytes, position: int) -> None:
         """Tell the processor which memory to load."""
 
+    def fetch_place(self, path: str) -> None:
+        """Tell the processor which memory to load."""
+
     # --- Memory
 
     def shrink(self) -> None:

@@ -296,6 +296,7 @@ class Tree:
         ``acl`` must be from ``acl_table``. ``owner`` may be that of a container or TTL znode.
         Raises KeyError if the parent does not exist.
         """
+        self.records.fetch_place(path)
         if path != paths.ROOT:
             parent = paths.parent_of(path)
             self._directory(parent, self.records[parent]).add(path, data_length(record))

@@ -105,6 +105,8 @@ class Model:
         table, expected, path = self.table, self.expected, self.path()
         match self.choose.randrange(6):
             case 0 | 1:
+                if self.choose.randrange(2):
+                    table.fetch_place(path)
                 table[path] = expected[path] = self.record()
             case 2:
                 record = self.record()
@@ -150,6 +152,29 @@ def test_a_table_has_what_a_dict_has(seed: int, num_paths: int) -> None:
         for _ in range(model.choose.randrange(4)):
             model.table.shrink()
         model.check()
+
+
+def tag_and_slot(path: str) -> tuple[int, int, int]:
+    """Return the bits of a path's hash that a table with 8 slots compares and looks at."""
+    mixed = hash(path) * 0x9E3779B97F4A7C15 % (1 << 64)
+    return mixed & 15, mixed >> 32 & 0xFFFF, mixed >> 61
+
+
+def test_paths_with_equal_tags_are_different_paths() -> None:
+    alike: dict[tuple[int, int, int], list[str]] = {}
+    for number in range(40_000):
+        path = path_of(number)
+        alike.setdefault(tag_and_slot(path), []).append(path)
+    pairs = [paths[:2] for paths in alike.values() if len(paths) > 1]
+    assert len(pairs) > 10  # about 95
+    for one, other in pairs:
+        table = RecordTable()
+        table[one] = record_of(b"one")
+        assert other not in table
+        assert table.add(other, record_of(b"other"))
+        assert (table[one], table[other]) == (record_of(b"one"), record_of(b"other"))
+        assert table.pop(one) == record_of(b"one")
+        assert (one in table, other in table) == (False, True)
 
 
 def test_a_large_table_has_all_entries() -> None:
@@ -257,6 +282,8 @@ def test_wrong_arguments_are_refused() -> None:
         lambda: table[None],
         lambda: [] in table,
         lambda: table.get(Path("/1")),
+        lambda: table.fetch_place(Path("/1")),
+        lambda: table.fetch_place(b"/1"),
         lambda: table.add("/new"),
         lambda: table.add("/new", record, record),
         lambda: table.add(1, record),
