@@ -180,7 +180,7 @@ class Connection(ReceivingSide):
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
             self.is_secure = True
-            self._socket = None
+            self._descriptor = -1
             x509 = self._requests.x509
             if x509 is not None:
                 from zoolet.server.sockets.certificate_ids import (  # noqa: PLC0415 -- only for TLS

@@ -6,6 +6,7 @@ the buffer with one write. Bytes that the client does not read yet stay in ``Uns
 does not depend on requests or sessions.
 """
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i32, i64
@@ -16,6 +17,18 @@ from zoolet.server.connections.batches import Hold, Receiver
 from zoolet.server.connections.unsent import CHUNK_BYTES, Unsent
 from zoolet.server.operator.answers import UNSENT_BYTES
 from zoolet.server.operator.four_letter_words import failure
+
+try:
+    from zoolet.server.connections.socket_send import send_now
+except ImportError:  # it is only in the compiled build for Linux
+
+    def send_now(fd: int, data: bytes, /) -> int:
+        """Send as many of the bytes as the socket takes now; 0 also if the socket has failed."""
+        try:
+            return os.write(fd, data)
+        except OSError:
+            return 0
+
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,8 +70,9 @@ class SendingSide(Receiver):
         self.answered_long: i32 = 0
         self.unconfirmed_bytes = 0
         self._transport: asyncio.Transport | None = None
-        # The transport's socket; None if only the transport can write to it, as with TLS.
-        self._socket: socket.socket | None = None
+        # The descriptor of the transport's socket; -1 if only the transport may write to it, as
+        # with TLS, and when the transport closes it.
+        self._descriptor: i32 = -1
         self._may_be_buffered = False
         self._out: BytesWriter | None = None
         # None for most clients, because they read everything without delay.
@@ -77,7 +91,7 @@ class SendingSide(Receiver):
 
         The caller calls this before the connection opens. A connection with TLS ignores it.
         """
-        self._socket = sock
+        self._descriptor = sock.fileno()
 
     # --- Implemented by the receiving side
 
@@ -157,22 +171,19 @@ class SendingSide(Receiver):
     def _give(self, transport: "asyncio.Transport", data: bytes) -> None:
         """Write bytes to the socket, or to the transport if bytes wait there.
 
-        For a frame, the system call of a socket takes 4.5 µs with Python's socket and 4.9 µs with
-        uvloop's transport.
+        See docs/decisions/0123-own-send.md: the transport needs more time for it.
         """
         self.unconfirmed_bytes += len(data)
-        sock = self._socket
-        if sock is None:
+        descriptor: i32 = self._descriptor
+        if descriptor < 0:
             transport.write(data)
             return
         if self._may_be_buffered:
             self._may_be_buffered = transport.get_write_buffer_size() > 0
         sent = 0
         if not self._may_be_buffered:
-            try:
-                sent = sock.send(data)
-            except OSError:
-                sent = 0  # The transport waits, or it closes the connection for the same error.
+            # If the socket has failed, the transport closes the connection for the same error.
+            sent = send_now(descriptor, data)
         if sent < len(data):
             self._may_be_buffered = True
             transport.write(memoryview(data)[sent:])
@@ -238,6 +249,7 @@ class SendingSide(Receiver):
     def _send_no_more(self) -> None:
         """Drop the unsent bytes and the answer in progress: the connection is closed."""
         self.is_open = False
+        self._descriptor = -1
         self._unsent = None
         if self._answer is not None:
             self._answer.stop()

@@ -92,6 +92,36 @@ def test_a_broken_socket_is_left_to_the_transport(side: Side) -> None:
     assert transport.written == b"somemore"
 
 
+def test_sending_now_never_waits_and_never_fails(side: Side) -> None:
+    send_now = pytest.importorskip(
+        "zoolet.server.connections.socket_send", reason="only in the compiled build for Linux"
+    ).send_now
+    ours, theirs = side.ours, side.theirs
+    ours.setblocking(True)
+    descriptor = ours.fileno()
+    assert send_now(descriptor, b"some") == 4
+    assert send_now(descriptor, b"") == 0
+    sent = 4
+    while count := send_now(descriptor, bytes(100_000)):
+        sent += count
+    theirs.setblocking(False)
+    received = bytearray()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            received += theirs.recv(1 << 20)
+    assert (len(received), bytes(received[:4])) == (sent, b"some")
+    theirs.close()
+    assert send_now(descriptor, b"some") == 0
+    ours.close()
+    assert [send_now(number, b"some") for number in (descriptor, -1, 1 << 30)] == [0, 0, 0]
+    for wrong in ((), (1,), (1, "text"), (1, bytearray(1)), ("1", b""), (None, b""), (1, b"", 0)):
+        with pytest.raises(TypeError):
+            send_now(*wrong)
+    for number in (1 << 31, -1 << 40, 1 << 80):
+        with pytest.raises(OverflowError):
+            send_now(number, b"some")
+
+
 async def connected(connection: Connection) -> socket.socket:
     """Connect the connection to a socket of this loop, as the acceptor does; return its peer."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -137,6 +167,76 @@ def test_a_client_gets_all_bytes_in_order(seed: int, loop_name: str) -> None:
         assert received == sent
 
     runner(loop_name)(scenario())
+
+
+class Ends(NamedTuple):
+    """A connection, its client, and the byte that only this connection sends."""
+
+    connection: Connection
+    theirs: socket.socket
+    mark: int
+
+    def check(self) -> None:
+        """Let the client receive what has arrived, which must be of its own connection."""
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            while self.theirs.fileno() >= 0 and (received := self.theirs.recv(1 << 16)):
+                assert set(received) == {self.mark}
+
+
+class ComingAndGoing:
+    """Connections that are opened and closed at random, and may send at any time."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.stage = Stage()
+        self.all: list[Ends] = []
+        self.opened: list[Ends] = []
+        self.descriptors: list[int] = []
+
+    async def open_one(self) -> None:
+        connection = Connection(self.stage.processor)
+        theirs = await connected(connection)
+        assert connection._transport is not None
+        self.descriptors.append(connection._transport.get_extra_info("socket").fileno())
+        self.all.append(Ends(connection, theirs, len(self.all)))
+        self.opened.append(self.all[-1])
+
+    async def close_one(self) -> None:
+        ends = self.opened.pop(self.chance.randrange(len(self.opened)))
+        match self.chance.randrange(4):
+            case 0:
+                ends.connection.abort()
+            case 1:
+                ends.connection.finish()
+            case 2:
+                reset(ends.theirs)
+            case _:
+                ends.theirs.close()
+        for _ in range(self.chance.randrange(4)):
+            await asyncio.sleep(0)
+
+    async def run(self) -> None:
+        for _ in range(250):
+            if len(self.opened) < self.chance.randrange(1, 8):
+                await self.open_one()
+            else:
+                await self.close_one()
+            for ends in self.chance.sample(self.all, min(8, len(self.all))):
+                send(ends.connection, bytes([ends.mark]) * self.chance.choice((1, 100, 5000)))
+                ends.check()
+            self.stage.iterate()
+        for ends in self.all:
+            ends.check()
+            ends.theirs.close()
+
+
+@pytest.mark.parametrize("loop_name", LOOPS)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_closed_connection_never_writes_to_another_socket(seed: int, loop_name: str) -> None:
+    """The system gives the number of a closed descriptor to the next socket."""
+    clients = ComingAndGoing(seed)
+    runner(loop_name)(clients.run())
+    assert len(set(clients.descriptors)) < len(clients.descriptors) / 2
 
 
 async def _some(loop: asyncio.AbstractEventLoop, sock: socket.socket, stage: Stage) -> bytes:
