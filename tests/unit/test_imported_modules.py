@@ -109,8 +109,8 @@ print(*sys.modules)
 
 
 UNUSED = {
-    *("_ctypes", "_json", "_ssl", "click", "ctypes", "datetime", "email", "gettext", "h11"),
-    *("json", "platform", "shlex", "tempfile", "uuid"),
+    *("_ctypes", "_json", "_ssl", "ast", "click", "ctypes", "datetime", "dis", "email", "gettext"),
+    *("h11", "inspect", "json", "platform", "shlex", "tempfile", "uuid"),
 }
 """What a server without TLS and without clients does not need."""
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from zoolet.console.reporting import fail, reporting, text_of
 from zoolet.model.build import DESCRIPTION
-from zoolet.process import openssl
+from zoolet.process import unused_modules
 from zoolet.process.service_manager import ServiceManager
 from zoolet.server.cli import control
 from zoolet.server.cli.environment import Environment
@@ -186,7 +186,7 @@ def _serve(
 ) -> signal.Signals:
     config, pid_path = setup.config, setup.environment.pid_path
     if not config.may_use_tls:
-        openssl.leave_out()
+        unused_modules.leave_out()
     # Imported here because only this command runs a server.
     from zoolet.server.cli.running import run  # noqa: PLC0415
     from zoolet.server.operator.four_letter_words import unknown_words  # noqa: PLC0415

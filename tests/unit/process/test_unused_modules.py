@@ -1,4 +1,4 @@
-"""asyncio and uvloop work without OpenSSL, and the module ssl can still be imported later.
+"""asyncio and uvloop work without OpenSSL and inspect, which can still be imported later.
 
 Each test runs in a new process, because this one has imported all of these modules.
 """
@@ -10,8 +10,8 @@ import pytest
 
 ECHO = """
 import sys
-from zoolet.process import openssl
-openssl.leave_out()
+from zoolet.process import unused_modules
+unused_modules.leave_out()
 import asyncio
 
 async def serve(reader, writer):
@@ -72,9 +72,65 @@ def test_what_is_imported_before_stays(module: str) -> None:
         pytest.importorskip("uvloop", exc_type=ImportError)
     program = f"""
 import sys, {module}
-from zoolet.process import openssl
-openssl.leave_out()
+from zoolet.process import unused_modules
+unused_modules.leave_out()
 import ssl, asyncio.base_events
 print(sys.modules["ssl"].SSLContext is ssl.SSLContext, asyncio.base_events.ssl is ssl)
 """
     assert run(program) == ["True True"]
+
+
+def test_inspect_is_not_loaded_until_somebody_needs_it() -> None:
+    program = f"""{ECHO}
+def plain(): pass
+async def coroutine(): pass
+def generator(): yield
+class Own:
+    async def method(self): pass
+small = asyncio.coroutines.inspect
+functions = (plain, coroutine, generator, Own().method, print, Own)
+found = [small.iscoroutinefunction(each) for each in functions]
+generators = [small.isgenerator(each) for each in (generator(), generator, [])]
+print("inspect" in sys.modules)
+import inspect
+print(inspect is small, hasattr(inspect, "signature"), small.signature(plain))
+print(found == [inspect.iscoroutinefunction(each) for each in functions])
+print(generators == [inspect.isgenerator(each) for each in (generator(), generator, [])])
+"""
+    assert run(program) == ["False", "False True ()", "True", "True"]
+
+
+def test_what_asyncio_needs_of_inspect_while_it_is_imported_is_the_real_thing() -> None:
+    program = """
+import sys
+from zoolet.process import unused_modules
+small = sys.modules["inspect"] = unused_modules._Small("inspect")
+from inspect import signature
+import inspect
+print(inspect is small, signature is inspect.signature)
+"""
+    assert run(program) == ["False True"]
+
+
+def test_an_inspect_that_was_imported_before_stays() -> None:
+    program = f"import inspect\n{ECHO}print(asyncio.coroutines.inspect is inspect)"
+    assert run(program) == ["True"]
+
+
+def test_a_coroutine_is_refused_as_the_handler_of_a_signal() -> None:
+    pytest.importorskip("uvloop", exc_type=ImportError)
+    program = f"""{ECHO}
+import signal, uvloop
+async def handle(): pass
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, print, "handled")
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0.01)
+    try:
+        loop.add_signal_handler(signal.SIGHUP, handle)
+    except TypeError as error:
+        print(error)
+uvloop.run(main())
+"""
+    assert run(program) == ["handled", "coroutines cannot be used with add_signal_handler()"]
