@@ -1,7 +1,7 @@
 """Leaves modules out of the process of a server without TLS, which does not use them.
 
 asyncio and uvloop import them: ``ssl``, which loads OpenSSL, a seventh of the memory of a server
-without znodes; and ``inspect``, of which they need two small functions
+without znodes; and ``inspect``, of which they need four small functions
 (docs/decisions/0116-server-without-openssl.md). asyncio also works on a Python without ``ssl``.
 uvloop does not, but it uses ``ssl`` only for TLS.
 
@@ -12,7 +12,7 @@ module must not import asyncio.
 import contextlib
 import importlib
 import sys
-from types import GeneratorType, ModuleType
+from types import FunctionType, GeneratorType, ModuleType
 
 _NUMBERS = "SSL_ERROR_"
 _COROUTINE = 0x80  # inspect.CO_COROUTINE
@@ -40,6 +40,17 @@ class _Small(ModuleType):
         """Let ``import inspect`` import the real module."""
         if sys.modules.get("inspect") is self:
             del sys.modules["inspect"]
+
+    @staticmethod
+    def isfunction(value: object) -> bool:
+        return isinstance(value, FunctionType)
+
+    @staticmethod
+    def unwrap(function: object) -> object:
+        """Return the function behind its decorators."""
+        while hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        return function
 
     @staticmethod
     def isgenerator(value: object) -> bool:

@@ -82,7 +82,9 @@ print(sys.modules["ssl"].SSLContext is ssl.SSLContext, asyncio.base_events.ssl i
 
 def test_inspect_is_not_loaded_until_somebody_needs_it() -> None:
     program = f"""{ECHO}
+import functools
 def plain(): pass
+@functools.wraps(plain)
 async def coroutine(): pass
 def generator(): yield
 class Own:
@@ -91,13 +93,17 @@ small = asyncio.coroutines.inspect
 functions = (plain, coroutine, generator, Own().method, print, Own)
 found = [small.iscoroutinefunction(each) for each in functions]
 generators = [small.isgenerator(each) for each in (generator(), generator, [])]
+plain_ones = [small.isfunction(each) for each in functions]
+unwrapped = [small.unwrap(each) for each in functions]
 print("inspect" in sys.modules)
 import inspect
 print(inspect is small, hasattr(inspect, "signature"), small.signature(plain))
 print(found == [inspect.iscoroutinefunction(each) for each in functions])
+print(plain_ones == [inspect.isfunction(each) for each in functions])
+print(unwrapped == [inspect.unwrap(each) for each in functions])
 print(generators == [inspect.isgenerator(each) for each in (generator(), generator, [])])
 """
-    assert run(program) == ["False", "False True ()", "True", "True"]
+    assert run(program) == ["False", "False True ()", "True", "True", "True", "True"]
 
 
 def test_what_asyncio_needs_of_inspect_while_it_is_imported_is_the_real_thing() -> None:
