@@ -72,6 +72,7 @@ def _mix(bench: Bench) -> Figures:
 def _started(znodes: int, bench: Bench) -> Figures:
     with bench.home() as home:
         bench.with_znodes(home, znodes)
+        servers.touch_memory()  # a host may have taken it back from this machine meanwhile
         with servers.zoolet(home) as server:
             time.sleep(bench.settle_s)
             return {"start_s": server.start_s, "resident_mb": server.usage().resident_mb}
