@@ -7,9 +7,8 @@ and syncs 50 MB a second, as a server does. Usage: python -m benchmarks.memory_s
 """
 
 import argparse
-import json
 import os
-import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from typing import Final
 from rich.console import Console
 
 from benchmarks import servers
-from benchmarks.native import build
+from benchmarks.native import run_load
 
 MEMORY_BYTES: Final = 2 << 30
 WRITE_BYTES: Final = 1 << 20
@@ -26,11 +25,11 @@ WRITES_PER_FILE: Final = 64
 STARTING_S: Final = 60.0
 
 
-def write_files(directory: Path, reading: subprocess.Popen[str]) -> None:
-    """Write and sync files, which replace each other, until the reading program ends."""
+def write_files(directory: Path, stop: threading.Event) -> None:
+    """Write and sync files, which replace each other, until ``stop`` is set."""
     block = os.urandom(WRITE_BYTES)
     began_s, count = time.monotonic(), 0
-    while reading.poll() is None:
+    while not stop.is_set():
         with (directory / "file").open("wb", buffering=0) as file:
             for _ in range(WRITES_PER_FILE):
                 file.write(block)
@@ -44,19 +43,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", nargs="?", type=float, default=180.0)
     seconds = parser.parse_args().seconds
-    reading = subprocess.Popen(
-        [build("memory_stops"), str(MEMORY_BYTES), str(seconds)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        with servers.scratch() as directory:
-            write_files(directory, reading)
-        output, _ = reading.communicate(timeout=STARTING_S)
-    finally:
-        reading.kill()
-        reading.wait()
-    if reading.returncode:
-        raise SystemExit("the program that reads memory has failed; it has written why")
-    found = json.loads(output)
+    stop = threading.Event()
+    with servers.scratch() as directory:
+        writing = threading.Thread(target=write_files, args=(directory, stop))
+        writing.start()
+        try:
+            found = run_load(
+                MEMORY_BYTES, seconds, program="memory_stops", timeout_s=seconds + STARTING_S
+            )
+        finally:
+            stop.set()
+            writing.join()
     console = Console()
     console.print(f"{found['bursts']:,} bursts, which took {found['mean_ms']:.2f} ms on average")
     console.print(f"the longest: {found['longest_ms']:.1f} ms; over 5 ms: {found['over_5_ms']}")
