@@ -257,6 +257,9 @@ static uint64_t hash_of(PyObject *path) {
 
 static Slot tag_of(uint64_t hash) { return (Slot)(hash << 16 | (hash & LOW_TAG_MASK)) & TAG_MASK; }
 
+/* Return whether the entry of a slot may have the hash of a tag. */
+INLINED int has_tag(Slot slot, Slot tag) { return (slot & TAG_MASK) == tag && slot != REMOVED; }
+
 static Entry *entry_in(Slot slot) { return (Entry *)(slot & ~TAG_MASK); }
 
 static Slot first_slot(const Part *part, uint64_t hash) {
@@ -277,7 +280,7 @@ INLINED Slot *find(const Part *part, PyObject *path, uint64_t hash) {
     Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
     Slot tag = tag_of(hash);
     for (; *slot != EMPTY; slot = slot + 1 < end ? slot + 1 : part->slots) {
-        if ((*slot & TAG_MASK) != tag || *slot == REMOVED) continue;
+        if (!has_tag(*slot, tag)) continue;
         const Entry *entry = entry_in(*slot);
         __builtin_prefetch((const char *)entry + 64); /* together with the entry and its path */
         __builtin_prefetch((const char *)entry + 128);
@@ -289,8 +292,9 @@ INLINED Slot *find(const Part *part, PyObject *path, uint64_t hash) {
 /* Return the first entry that may have the path with a hash; NULL if it is not found at once. */
 static const Entry *likely_entry(const Part *part, uint64_t hash) {
     const Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
+    Slot tag = tag_of(hash);
     for (; slot < end && *slot != EMPTY; slot++)
-        if ((*slot & TAG_MASK) == tag_of(hash) && *slot != REMOVED) return entry_in(*slot);
+        if (has_tag(*slot, tag)) return entry_in(*slot);
     return NULL;
 }
 
