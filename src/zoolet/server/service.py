@@ -480,14 +480,14 @@ class Server:
         either: tuple[asyncio.Future[Any], ...] = (waiting, self._failures.first)
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        # The transports need turns of the event loop to send their bytes. A client that does not
-        # read is disconnected at the deadline. After a failure of the log, held replies are never
-        # sent, so the deadline is now.
+        # The transports need turns of the event loop to send. A client that does not read has until
+        # the deadline. That is now after a failure of the log: held replies are never sent then.
         deadline = time.monotonic() + (0.0 if self._failures.first.done() else _CLOSING_DEADLINE_S)
         while self._processor.connections and time.monotonic() < deadline:
             await asyncio.sleep(_CLOSING_CHECK_S)
         for connection in tuple(self._processor.connections):
             connection.abort()
+        self._commit.close()
         await asyncio.sleep(0)
         if not self._failures.first.done():
             await self._end_log()

@@ -7,7 +7,7 @@ in the batch. `zoolet.server.pipeline.group_commit` fills batches and releases t
 from enum import Enum
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i32, i64, mypyc_attr
 
 from zoolet.big_endian.buffers import BytesWriter
 from zoolet.server.common.stats import ConnectionStats
@@ -58,6 +58,13 @@ class Receiver(Watcher):
         """Send the frames of ``hold``, whose batch is now on disk."""
         raise NotImplementedError
 
+    def descriptor_for(self, hold: "Hold") -> i32:  # noqa: ARG002 -- for subclasses
+        """Return the descriptor to which the bytes of ``hold.newest()`` may be sent now.
+
+        It is -1 if only ``release`` may send them.
+        """
+        return -1
+
 
 @final
 @mypyc_attr(acyclic=True)
@@ -70,6 +77,7 @@ class Hold:
         long_parts: the bytes to send before all other frames, in order; None if no long frame
             waits. Each long frame is a separate part, so that it is not copied.
         size_bytes: the total number of bytes.
+        sent_bytes: how many of the first bytes are sent already; negative if nobody knows.
         count: the total number of frames.
     """
 
@@ -81,6 +89,7 @@ class Hold:
         self._frames: BytesWriter | None = None
         self.long_parts: list[bytes] | None = None
         self.size_bytes: i64 = 0
+        self.sent_bytes: i64 = 0
         self.count = 0
 
     def out(self) -> BytesWriter:

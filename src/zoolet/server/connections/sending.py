@@ -148,45 +148,60 @@ class SendingSide(Receiver):
         if out is not None:
             self._out = None
             answered, self.answered = self.answered, 0
-            self._write(out.getvalue(), answered)
+            self._write(out.getvalue(), answered, 0)
 
-    def _write(self, frames: bytes, count: int) -> None:
+    def _write(self, frames: bytes, count: int, sent_bytes: i64) -> None:
         transport = self._transport
         if transport is not None and self.is_open:
             self.stats.packets_sent += count
             if self._client_reads and self._unsent is None and len(frames) <= CHUNK_BYTES:
-                self._give(transport, frames)
+                self._give(transport, frames, sent_bytes)
             else:
-                self._add_unsent([frames])
+                self._add_unsent([frames[sent_bytes:]])
         if self._closes_when_sent:
             self._close_if_sent()
 
     def _write_held(self, hold: Hold) -> None:
-        """Send the frames of a hold."""
+        """Send the frames of a hold, but not those that are sent already."""
+        if hold.sent_bytes < 0:
+            raise RuntimeError("frames were perhaps sent in part")
         if hold.long_parts is None:
-            self._write(hold.newest(), 0)
+            self._write(hold.newest(), 0, hold.sent_bytes)
         elif self._transport is not None and self.is_open:
-            self._add_unsent(hold.parts())
+            first, *others = hold.parts()  # what is sent already was the beginning of the first
+            self._add_unsent([first[hold.sent_bytes :], *others])
 
-    def _give(self, transport: "asyncio.Transport", data: bytes) -> None:
+    def descriptor_for(self, hold: Hold) -> i32:
+        """Return the descriptor to which the bytes of ``hold.newest()`` may be sent now, or -1."""
+        transport = self._transport
+        if transport is None or not self.is_open or not self._client_reads:
+            return -1
+        if self._unsent is not None or hold.long_parts is not None:
+            return -1
+        if hold.size_bytes > CHUNK_BYTES or self._has_buffered(transport):
+            return -1
+        return self._descriptor
+
+    def _has_buffered(self, transport: "asyncio.Transport") -> bool:
+        """Whether bytes wait in the transport."""
+        if self._may_be_buffered:
+            self._may_be_buffered = transport.get_write_buffer_size() > 0
+        return self._may_be_buffered
+
+    def _give(self, transport: "asyncio.Transport", data: bytes, sent: i64 = 0) -> None:
         """Write bytes to the socket, or to the transport if bytes wait there.
 
-        See docs/decisions/0123-own-send.md: the transport needs more time for it.
+        The first ``sent`` bytes are written already. See docs/decisions/0123-own-send.md: the
+        transport needs more time for a write.
         """
         self.unconfirmed_bytes += len(data)
         descriptor: i32 = self._descriptor
-        if descriptor < 0:
-            transport.write(data)
-            return
-        if self._may_be_buffered:
-            self._may_be_buffered = transport.get_write_buffer_size() > 0
-        sent = 0
-        if not self._may_be_buffered:
+        if descriptor >= 0 and sent == 0 and not self._has_buffered(transport):
             # If the socket has failed, the transport closes the connection for the same error.
             sent = send_now(descriptor, data)
         if sent < len(data):
             self._may_be_buffered = True
-            transport.write(memoryview(data)[sent:])
+            transport.write(memoryview(data)[sent:] if sent else data)
 
     def _add_unsent(self, parts: list[bytes]) -> None:
         """Add bytes to ``_unsent``; begin to send them if ``_unsent`` had none."""

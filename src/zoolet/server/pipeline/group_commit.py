@@ -9,28 +9,19 @@ stops the server, because the content of the log on disk is then unknown.
 import asyncio
 import functools
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, final
-
-from mypy_extensions import i64
+from typing import TYPE_CHECKING, final
 
 from zoolet.model.txns import Txn
-from zoolet.server.common.scheduler import Scheduler, Share
-from zoolet.server.connections.batches import EVERYTHING, Batch, Hold, Receiver, Shows
+from zoolet.server.common.scheduler import Scheduler
+from zoolet.server.connections.batches import EVERYTHING, Batch, Receiver, Shows
+from zoolet.server.pipeline.releases import Releases
 from zoolet.storage.txn_log import TxnLog, write_record
 
 if TYPE_CHECKING:
     from zoolet.server.audit.records import AuditRecord
     from zoolet.server.common.disk_thread import DiskThread
-
-RELEASED_AT_ONCE: Final = 256
-"""One iteration of the event loop releases at most this number of holds. Each needs a system call
-of 5 to 13 µs, so more holds would delay the requests of other clients."""
-
-_RELEASED_AT_ONCE_BYTES: Final = 1 << 20
-"""After this number of bytes, an iteration releases no further hold."""
 
 WriteUnlocked = Callable[[int, bytes, int, Callable[[Exception | None, float], None]], bool]
 """The type of ``LogThread.write``."""
@@ -71,7 +62,7 @@ class GroupCommit:
             on_failure: called with the exception if a write or sync fails.
             on_synced: called after the release of each batch.
             max_txn_bytes: the maximum size of a txn; a larger txn is refused.
-            scheduler: shares the event loop's thread; is told of the time that releases take.
+            scheduler: is told of the time that releases take.
             write_audit: writes the records of a synced batch to the audit log, on the log thread;
                 an exception is passed to ``on_failure``. None if there is no audit log.
             write_unlocked: ``LogThread.write``; None if the log thread must do all writes.
@@ -90,9 +81,7 @@ class GroupCommit:
         self._is_stopped = False
         self._write_audit = write_audit
         self._write_unlocked = write_unlocked
-        self._scheduler = scheduler
-        self._share = Share("sending replies")
-        self._to_release: deque[Hold] = deque()
+        self._releases = Releases(loop, scheduler)
 
     @property
     def is_idle(self) -> bool:
@@ -130,6 +119,11 @@ class GroupCommit:
     def stop(self) -> None:
         """Write and release nothing more: the state in memory is unknown after a failed apply."""
         self._is_stopped = True
+        self._releases.stop()
+
+    def close(self) -> None:
+        """End the thread that helps to send."""
+        self._releases.close()
 
     def batch_to_wait_for(self, connection: Receiver, shows: Shows) -> Batch | None:
         """Return the batch that must be durable before a reply is sent; None if there is none.
@@ -227,7 +221,7 @@ class GroupCommit:
         self._flush()
         if self.before_release is not None:
             self.before_release()
-        self._release(batch)
+        self._releases.add(batch)
         if not self._call_back(batch):
             return
         self._on_synced(batch)
@@ -249,34 +243,6 @@ class GroupCommit:
                 if self._is_stopped:
                     return False
         return True
-
-    def _release(self, batch: Batch) -> None:
-        """Send the frames of a batch, after the frames of earlier batches."""
-        is_releasing = bool(self._to_release)
-        self._to_release.extend(batch.holds)
-        if not is_releasing:
-            self._release_some()
-
-    def _release_some(self) -> None:
-        """Release as many holds as one iteration may; the next iteration releases more.
-
-        This is not a task of the scheduler. There, connections with new requests could come first
-        for a long time, while others wait for their replies.
-        """
-        if self._is_stopped:
-            return
-        began_s = self._scheduler.now_s()
-        queue = self._to_release
-        left: i64 = RELEASED_AT_ONCE
-        size_bytes: i64 = 0
-        while queue and left > 0 and size_bytes <= _RELEASED_AT_ONCE_BYTES:
-            hold = queue.popleft()
-            size_bytes += hold.size_bytes
-            left -= 1
-            hold.connection.release(hold)
-        self._scheduler.used(self._share, began_s)
-        if queue:
-            self._loop.call_soon(self._release_some)
 
     def _report(self, failure: Exception | None) -> None:
         if failure is not None:

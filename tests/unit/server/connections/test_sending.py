@@ -12,6 +12,7 @@ import pytest
 from tests.support.loops import LOOPS, reset, runner
 from tests.support.stage import Stage, StageTransport
 from tests.support.waiting import WAIT_S
+from zoolet.server.connections.batches import Batch
 from zoolet.server.connections.connection import Connection
 
 
@@ -80,6 +81,31 @@ def test_bytes_go_behind_those_in_the_transport(side: Side) -> None:
     transport.drain()
     send(connection, b"last")
     assert len(transport.written) == written + len(b"more")
+
+
+@pytest.mark.parametrize(
+    "later", [[], [b"a short frame"], [bytes(10_000)], [b"short", bytes(5000)]]
+)
+@pytest.mark.parametrize("first", [b"an event", bytes(5000)])
+def test_what_is_sent_already_is_not_sent_again(
+    side: Side, first: bytes, later: list[bytes]
+) -> None:
+    """Frames may come to a hold after its first bytes were sent, and before it is released."""
+    connection, transport, _, theirs = side
+    hold = Batch(1).hold_of(connection)
+    hold.add(first)
+    hold.sent_bytes = 3
+    for frame in later:
+        hold.add(frame)
+    hold.size_bytes = connection.held_bytes = sum(map(len, [first, *later]))
+    connection.release(hold)
+    rest = (first + b"".join(later))[3:]
+    theirs.setblocking(False)
+    received = b""
+    with contextlib.suppress(BlockingIOError):
+        while piece := theirs.recv(1 << 20):
+            received += piece
+    assert received + transport.written == rest
 
 
 def test_a_broken_socket_is_left_to_the_transport(side: Side) -> None:

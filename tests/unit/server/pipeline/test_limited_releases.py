@@ -8,7 +8,7 @@ from tests.support.rawclient import RawReply
 from tests.support.stage import Stage, StageClient
 from zoolet.model.acl import OPEN_ACL
 from zoolet.model.codes import OpCode, Xid
-from zoolet.server.pipeline.group_commit import RELEASED_AT_ONCE
+from zoolet.server.pipeline.releases import RELEASED_AT_ONCE
 from zoolet.wire.jute import INT, Reader, pack_acl, pack_buffer, pack_ustring
 
 WATCHERS = 2 * RELEASED_AT_ONCE + 30
