@@ -54,7 +54,7 @@ typedef uintptr_t Slot;
 #define EMPTY ((Slot)0)
 #define REMOVED ((Slot)1) /* an entry was there, and a search must go on */
 
-/* The bits of a slot that are 0 in an address; they have a part of the hash, the tag. Python's
+/* The bits of a slot that are 0 in an address; they have the same bits of the hash, the tag. Python's
  * allocators align blocks to two pointers. Of 64 bits, they do not use the highest 16 either. */
 #define LOW_TAG_BITS (sizeof(void *) == 8 ? 4 : 3)
 #define LOW_TAG_MASK ((uint64_t)(2 * sizeof(void *) - 1))
@@ -243,8 +243,8 @@ static void free_entry(Entry *entry) {
 
 /* -- Hashes ------------------------------------------------------------------------------------ */
 
-/* The lowest bits are in the tag; the next bits select the part; the highest 32 select the slot. Of
- * these, the lower 16 hardly change which slot it is: so they are in the tag too. */
+/* The lowest bits are in the tag; the next bits select the part; the highest 16 select the slot. With
+ * 64 bits, the tag has them too, so a part can grow without reading its entries. */
 static uint64_t mixed(Py_hash_t hash) {
     return (uint64_t)hash * 0x9E3779B97F4A7C15u; /* 64 bits, also if a hash has only 32 */
 }
@@ -255,7 +255,7 @@ static uint64_t hash_of(PyObject *path) {
     return mixed(known != -1 ? known : PyObject_Hash(path));
 }
 
-static Slot tag_of(uint64_t hash) { return (Slot)(hash << 16 | (hash & LOW_TAG_MASK)) & TAG_MASK; }
+static Slot tag_of(uint64_t hash) { return (Slot)hash & TAG_MASK; }
 
 /* Return whether the entry of a slot may have the hash of a tag. */
 INLINED int has_tag(Slot slot, Slot tag) { return (slot & TAG_MASK) == tag && slot != REMOVED; }
@@ -263,7 +263,7 @@ INLINED int has_tag(Slot slot, Slot tag) { return (slot & TAG_MASK) == tag && sl
 static Entry *entry_in(Slot slot) { return (Entry *)(slot & ~TAG_MASK); }
 
 static Slot first_slot(const Part *part, uint64_t hash) {
-    return (Slot)((hash >> 32) * part->num_slots >> 32);
+    return (Slot)((hash >> 48) * part->num_slots >> 16);
 }
 
 /* Return whether two str are equal, of which each has a hash, so its parts are ready. */
@@ -309,10 +309,10 @@ static int make_part(Part *part, size_t num_entries) {
     return part->slots == NULL ? -1 : 0;
 }
 
-static void put(Part *part, Entry *entry, uint64_t hash) {
+static void put(Part *part, Slot filled, uint64_t hash) {
     Slot *slot = part->slots + first_slot(part, hash), *end = part->slots + part->num_slots;
     while (*slot != EMPTY) slot = slot + 1 < end ? slot + 1 : part->slots;
-    *slot = (Slot)entry | tag_of(hash);
+    *slot = filled;
     part->num_used++;
     part->num_entries++;
 }
@@ -343,7 +343,7 @@ static void move_entries(const Part *from, Part *clear, Part *set, uint64_t bit)
         Entry *entry = entry_at(from, at);
         if (entry == NULL) continue;
         uint64_t hash = hash_of(entry->path);
-        put(hash & bit ? set : clear, entry, hash);
+        put(hash & bit ? set : clear, from->slots[at], hash);
     }
 }
 
@@ -360,7 +360,9 @@ static uint32_t count_with(const Part *part, uint64_t bit) {
 static int resize(Part *part) {
     Part made;
     if (make_part(&made, part->num_entries) < 0) return -1;
-    move_entries(part, &made, &made, 0);
+    if (sizeof(Slot) < sizeof(uint64_t)) move_entries(part, &made, &made, 0);
+    for (uint32_t at = 0; sizeof(Slot) == sizeof(uint64_t) && at < part->num_slots; at++)
+        if (part->slots[at] > REMOVED) put(&made, part->slots[at], part->slots[at]);
     PyMem_Free(part->slots);
     *part = made;
     return 0;

@@ -120,7 +120,7 @@ static int insert_entry(RecordTable *self, Entry *entry, uint64_t hash) {
         PyErr_NoMemory();
         return -1;
     }
-    put(part, entry, hash);
+    put(part, (Slot)entry | tag_of(hash), hash);
     self->num_entries++;
     if ((size_t)self->num_entries > PART_MOST * self->num_parts) split(self);
     return 0;

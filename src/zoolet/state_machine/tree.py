@@ -299,7 +299,7 @@ class Tree:
         self.records.fetch_place(path)
         if path != paths.ROOT:
             parent = paths.parent_of(path)
-            self._directory(parent, self.records[parent]).add(path, data_length(record))
+            self._directory(parent, None).add(path, data_length(record))
         if created:
             self._directory(path, record).created = created
         if path in self.acls:  # only a damaged file contains a path twice
@@ -333,10 +333,11 @@ class Tree:
         self.records[path] = writer.getvalue()
         directory.is_counted = True
 
-    def _directory(self, path: str, record: bytes) -> Directory:
-        """Return the directory of a znode; if it is missing, create it from the znode's record."""
+    def _directory(self, path: str, known: bytes | None) -> Directory:
+        """Return the directory of a znode; make it from the znode's record if it is missing."""
         directory = self.directories.get(path)
         if directory is None:
+            record = self.records[path] if known is None else known
             pzxid = read_i64_be(record, len(record) - PZXID)
             above = None if path == paths.ROOT else self.directories[paths.parent_of(path)]
             directory = self.directories[path] = Directory(pzxid, above)
