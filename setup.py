@@ -157,10 +157,10 @@ def of_mypyc() -> list[Extension]:
 
 
 def written_in_c() -> list[Extension]:
-    """Return the extensions that are written in C (docs/decisions/0118, 0120, 0121, 0123, 0124)."""
+    """Return the extensions that are written in C (docs/decisions/0118, 0120, 0121, 0123-0125)."""
     names = ["state_machine.record_table"]
     if sys.platform == "linux":  # elsewhere: no event descriptor, another malloc, no MSG_NOSIGNAL
-        names += ["process.heap", "storage.writer_thread"]
+        names += ["process.arenas", "process.heap", "storage.writer_thread"]
         names += ["server.connections.socket_send", "server.connections.sending_thread"]
     sources = [Path("src/zoolet", *name.split(".")).with_suffix(".c") for name in names]
     return [

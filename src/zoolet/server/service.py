@@ -6,7 +6,6 @@ the search for expired sessions, and takes snapshots.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from zoolet.process.loading import loading
 from zoolet.process.memory import LOOK_INTERVAL_MS, FreedBuffers, FreedMemory, give_back
 from zoolet.server.auditing import Auditing
 from zoolet.server.common.clock import SYSTEM_CLOCK, Clock
@@ -270,7 +270,7 @@ class Server:
 
     def _recover(self) -> None:
         began = time.perf_counter()
-        with self._loading():
+        with loading() if self._owns_process else contextlib.nullcontext():
             recovery = recover(self._disk, self._directories, self._config.tick_time_ms)
         for note in recovery.notes:
             log.warning("%s", note)
@@ -290,23 +290,6 @@ class Server:
             (time.perf_counter() - began) * 1000,
             recovery.txns_replayed,
         )
-
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
-        """Exclude the objects that are loaded in this context from garbage collection, for ever.
-
-        These objects are not garbage, and each search for garbage in them would take as long as
-        loading them.
-        """
-        if not self._owns_process:
-            yield
-            return
-        gc.disable()
-        try:
-            yield
-        finally:
-            gc.enable()
-        gc.freeze()
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self._config

@@ -7,12 +7,12 @@ alone, which waits until both have sent all frames of a group.
 """
 
 import asyncio
-import os
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
+from zoolet.process import processors
 from zoolet.server.common.scheduler import Scheduler, Share
 from zoolet.server.connections.batches import Batch, Hold
 
@@ -138,6 +138,6 @@ def _start_thread() -> "SendingThread | None":
             SendingThread,
         )
 
-        return SendingThread() if len(os.sched_getaffinity(0)) > 1 else None
+        return SendingThread() if processors.count() > 1 else None
     except (ImportError, OSError):
         return None
