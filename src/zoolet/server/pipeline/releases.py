@@ -80,30 +80,27 @@ class Releases:
         left: i64 = RELEASED_AT_ONCE
         size_bytes: i64 = 0
         while self._queue and left > 0 and size_bytes <= _RELEASED_AT_ONCE_BYTES:
-            holds: list[Hold] = self._next_holds(left, _RELEASED_AT_ONCE_BYTES - size_bytes)
-            left -= len(holds)
-            for hold in holds:
-                size_bytes += hold.size_bytes
+            holds = self._next_holds(left, _RELEASED_AT_ONCE_BYTES - size_bytes)
             if len(holds) >= SENT_TOGETHER_FROM:
                 self._send_together(holds)
             for hold in holds:
+                self._queue.popleft()
+                left -= 1
+                size_bytes += hold.size_bytes
                 hold.connection.release(hold)
         self._scheduler.used(self._share, began_s)
         if self._queue:
             self._loop.call_soon(self._release_some)
 
     def _next_holds(self, most: i64, most_bytes: i64) -> list[Hold]:
-        """Take the next holds, all of one batch, so that no connection has two of them."""
-        queue = self._queue
-        holds = [queue[0]]
-        batch = queue.popleft().batch
-        size_bytes: i64 = holds[0].size_bytes
-        while queue and len(holds) < most and size_bytes <= most_bytes:
-            hold = queue[0]
-            if hold.batch is not batch:
+        """Return the next holds, all of one batch, so that no connection has two of them."""
+        holds: list[Hold] = []
+        size_bytes: i64 = 0
+        for hold in self._queue:
+            is_full = len(holds) >= most or size_bytes > most_bytes
+            if holds and (is_full or hold.batch is not holds[0].batch):
                 break
             holds.append(hold)
-            queue.popleft()
             size_bytes += hold.size_bytes
         return holds
 
@@ -115,19 +112,20 @@ class Releases:
             thread = self._sending_thread = _start_thread()
         if thread is None:
             return
-        ready: list[Hold] = []
-        descriptors: list[int] = []
-        for hold in holds:
-            descriptor = hold.connection.descriptor_for(hold)
-            if descriptor >= 0:
-                ready.append(hold)
-                descriptors.append(descriptor)
         try:
-            frames = [hold.newest() for hold in ready]
-            for hold, sent in zip(ready, thread.send_each(descriptors, frames), strict=True):
-                hold.sent_bytes = sent
+            ready: list[Hold] = []
+            descriptors: list[int] = []
+            for hold in holds:
+                descriptor = hold.connection.descriptor_for(hold)
+                if descriptor >= 0:
+                    ready.append(hold)
+                    descriptors.append(descriptor)
+            if len(ready) >= SENT_TOGETHER_FROM:
+                frames = [hold.newest() for hold in ready]
+                for hold, sent in zip(ready, thread.send_each(descriptors, frames), strict=True):
+                    hold.sent_bytes = sent
         except Exception:  # noqa: BLE001 -- without memory; each connection reports it
-            for hold in ready:
+            for hold in holds:
                 hold.sent_bytes = -1
 
 
